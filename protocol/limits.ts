@@ -1,0 +1,76 @@
+/**
+ * Every limit, with its default. This module is browser compatible.
+ *
+ * @module
+ */
+
+/** Limits of a server. Sizes in bytes, times in milliseconds. */
+export interface Limits {
+  /** One WebSocket message from a client. */
+  messageBytes: number;
+  /** Nesting of a value. */
+  depth: number;
+  /** Values and keys within one frame from a client. */
+  nodes: number;
+  /** Characters of a name: store, function, channel. */
+  nameLength: number;
+  /** One store's state, encoded. */
+  stateBytes: number;
+  /** One mutation's patch, encoded. */
+  patchBytes: number;
+  /** What a recipe returns inside a function, encoded: it is recorded with the write. */
+  recipeValueBytes: number;
+  /** Bytes that wait in one connection's socket before it counts as slow. */
+  outboxBytes: number;
+  /** The same for all connections together. */
+  outboxTotalBytes: number;
+  /** How long a connection may stay slow before it is evicted. */
+  stallMs: number;
+  /** Bytes that wait in one connection's inbox before it is closed as flooding. */
+  inboxBytes: number;
+  /** Calls of one connection that run at once; further ones wait in its inbox. */
+  callsPerConnection: number;
+  /** Subscriptions of one connection. */
+  subscriptionsPerConnection: number;
+  /** Connections of the server. */
+  connections: number;
+  /** Connections from one address; loopback only counts where this is set. */
+  connectionsPerAddress: number;
+  /** How long a new connection may take to say hello. */
+  helloMs: number;
+  /** Mutations that wait for one store. */
+  queuedMutations: number;
+  /** How long a commit is tried before its writes are rejected. */
+  commitMs: number;
+  /** How long a session may be used, and its writes are remembered. */
+  sessionMs: number;
+  /** How long a store without subscribers stays loaded. */
+  idleMs: number;
+  /** The longest that patches of a busy store are gathered; 0: never. */
+  fanoutMs: number;
+}
+
+/** The default of every limit. */
+export const DEFAULT_LIMITS: Readonly<Limits> = {
+  messageBytes: 256 * 1024,
+  depth: 64,
+  nodes: 100_000,
+  nameLength: 200,
+  stateBytes: 64 * 1024 * 1024,
+  patchBytes: 16 * 1024 * 1024,
+  recipeValueBytes: 4 * 1024,
+  outboxBytes: 256 * 1024,
+  outboxTotalBytes: 64 * 1024 * 1024,
+  stallMs: 30_000,
+  inboxBytes: 1024 * 1024,
+  callsPerConnection: 64,
+  subscriptionsPerConnection: 1_000,
+  connections: 50_000,
+  connectionsPerAddress: 256,
+  helloMs: 10_000,
+  queuedMutations: 20_000,
+  commitMs: 5_000,
+  sessionMs: 24 * 60 * 60 * 1000,
+  idleMs: 60_000,
+  fanoutMs: 16,
+};

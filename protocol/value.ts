@@ -1,0 +1,338 @@
+/**
+ * Which values may be shared, and names of things. This module is browser
+ * compatible.
+ *
+ * @module
+ */
+import { HeadwaterError, LimitError } from "./errors.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
+
+/**
+ * A value that can be shared. It is the same in memory, on the wire, in the KV
+ * and over REST.
+ */
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json };
+
+/** One step of a {@linkcode Path}: an index into an array or a key of an object. */
+export type PathSegment = string | number;
+
+/** Where something is within a value: `["items", 3, "text"]`; `[]` is the value itself. */
+export type Path = readonly PathSegment[];
+
+/** Options of {@linkcode cleanValue}. */
+export interface CleanOptions {
+  /** Containers that may lie within each other; default 64. */
+  depth?: number | undefined;
+  /** Values that there may be in all; default 10 million. */
+  nodes?: number | undefined;
+  /** What is shared, for the message: "Cannot share the state: …"; default "the value". */
+  what?: string | undefined;
+  /** Where the value stands in what is shared; counts towards the depth. */
+  at?: Path | undefined;
+}
+
+// No honest state comes near it (64 MiB of state would need values of six bytes). What it
+// ends is a value that holds the same object many times over at every
+// level: thirty such levels would be a billion copies.
+const MOST_NODES = 10_000_000;
+
+/**
+ * Copies a value that may be shared, deeply, or refuses it.
+ *
+ * - −0 becomes 0 and a property that is undefined is left out; all else is kept.
+ * - The copy shares no object with `value` and is not frozen.
+ * - Drafts are read through.
+ *
+ * @example Copy, and refuse
+ * ```ts
+ * import { cleanValue } from "./protocol/value.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(cleanValue({ seats: 3, note: undefined }), { seats: 3 });
+ * assert.throws(() => cleanValue({ at: [new Date()] }), { code: "bad_value", path: "/at/0" });
+ * ```
+ *
+ * @throws {HeadwaterError} `bad_value` with the path of what cannot be shared.
+ * @throws {LimitError} If the value is nested too deeply or holds too much.
+ */
+export function cleanValue(value: unknown, options: CleanOptions = {}): Json {
+  return new Cleaning(value, options).copy(value, 0);
+}
+
+/** One run of {@linkcode cleanValue}. */
+class Cleaning {
+  readonly #root: unknown;
+  readonly #options: CleanOptions;
+  readonly #maxDepth: number;
+  readonly #maxNodes: number;
+  #nodes = 0;
+  // Segments from the root to the value at hand; entries beyond its depth are stale.
+  readonly #path: PathSegment[] = [];
+
+  constructor(root: unknown, options: CleanOptions) {
+    this.#root = root;
+    this.#options = options;
+    this.#maxDepth = (options.depth ?? DEFAULT_LIMITS.depth) -
+      (options.at?.length ?? 0);
+    this.#maxNodes = options.nodes ?? MOST_NODES;
+  }
+
+  copy(value: unknown, depth: number): Json {
+    switch (typeof value) {
+      case "string":
+        if (!value.isWellFormed()) {
+          throw this.#refusal(depth, "a string with a lone surrogate");
+        }
+        return value;
+      case "number":
+        if (!Number.isFinite(value)) throw this.#refusal(depth, String(value));
+        return value === 0 ? 0 : value; // −0 is not the same on the wire and in JSON
+      case "boolean":
+        return value;
+      case "object":
+        if (value === null) return null;
+        return this.#copyContainer(value, depth);
+      default:
+        throw this.#refusal(depth, describe(value));
+    }
+  }
+
+  #copyContainer(value: object, depth: number): Json {
+    if (depth >= this.#maxDepth) throw this.#tooDeep(depth);
+    if (Array.isArray(value)) {
+      if (Object.getPrototypeOf(value) !== Array.prototype) {
+        throw this.#refusal(depth, describe(value));
+      }
+      return this.#copyArray(value, depth);
+    }
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype !== Object.prototype && prototype !== null) {
+      throw this.#refusal(depth, describe(value));
+    }
+    return this.#copyObject(value as Record<string, unknown>, depth); // plain, by the lines above
+  }
+
+  #copyArray(value: readonly unknown[], depth: number): Json {
+    const length = value.length;
+    // Counted before anything is made, since `length = 4294967295` costs its author nothing.
+    this.#count(length);
+    const copy: Json[] = [];
+    for (let index = 0; index < length; index++) {
+      this.#path[depth] = index;
+      copy.push(this.copy(value[index], depth + 1));
+    }
+    return copy;
+  }
+
+  #copyObject(value: Record<string, unknown>, depth: number): Json {
+    if (Object.getOwnPropertySymbols(value).length > 0) {
+      throw this.#refusal(depth, "an object with a symbol as key");
+    }
+    const keys = Object.keys(value);
+    this.#count(keys.length);
+    const copy: Record<string, Json> = {};
+    for (const key of keys) {
+      this.#path[depth] = key;
+      if (isForbiddenKey(key)) {
+        throw this.#refusal(depth + 1, `the key "${key}"`);
+      }
+      if (!key.isWellFormed()) {
+        throw this.#refusal(depth + 1, "a key with a lone surrogate");
+      }
+      // A getter could answer the copy and its next reader differently. (A draft's
+      // handler answers with a value.)
+      if (Object.getOwnPropertyDescriptor(value, key)?.get) {
+        throw this.#refusal(depth + 1, "a getter");
+      }
+      const member = value[key];
+      if (member === undefined) continue;
+      copy[key] = this.copy(member, depth + 1);
+    }
+    return copy;
+  }
+
+  #count(nodes: number): void {
+    this.#nodes += nodes;
+    if (this.#nodes > this.#maxNodes) {
+      throw new LimitError(
+        this.#action(),
+        "nodes",
+        this.#maxNodes,
+        this.#nodes,
+      );
+    }
+  }
+
+  #tooDeep(depth: number): Error {
+    if (isCyclic(this.#root, this.#path.slice(0, depth))) {
+      return this.#refusal(depth, "an object that contains itself");
+    }
+    const depthLimit = this.#options.depth ?? DEFAULT_LIMITS.depth;
+    return new LimitError(this.#action(), "depth", depthLimit, depthLimit + 1);
+  }
+
+  #refusal(depth: number, found: string): HeadwaterError {
+    // The error crosses the wire too, so a key that cannot must not stand in it.
+    const path = pointer([
+      ...this.#options.at ?? [],
+      ...this.#path.slice(0, depth),
+    ]).toWellFormed();
+    const where = path === "" ? "" : ` at ${path}`;
+    return new HeadwaterError(
+      "bad_value",
+      `Cannot ${this.#action()}: found ${found}${where}`,
+      { path },
+    );
+  }
+
+  #action(): string {
+    return `share ${this.#options.what ?? "the value"}`;
+  }
+}
+
+function isCyclic(root: unknown, path: Path): boolean {
+  const ancestors = new Set<unknown>([root]);
+  let value = root;
+  for (const segment of path) {
+    value = (value as Record<PathSegment, unknown>)[segment]; // the path was just walked
+    if (ancestors.has(value)) return true;
+    ancestors.add(value);
+  }
+  return false;
+}
+
+function describe(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (typeof value === "bigint") return "a BigInt";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  const name: unknown = value.constructor?.name;
+  return typeof name === "string" && name !== ""
+    ? `an instance of ${name}`
+    : "an object that is not plain";
+}
+
+/** True if both are the same JSON value; the order of keys does not count. */
+export function equalValues(a: Json, b: Json): boolean {
+  if (a === b) return true;
+  if (
+    typeof a !== "object" || typeof b !== "object" || a === null || b === null
+  ) return false;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    return Array.isArray(a) && Array.isArray(b) && a.length === b.length &&
+      a.every((item, index) => equalValues(item, b[index]));
+  }
+  const [left, right] = [a, b] as Record<string, Json>[]; // neither is an array, nor null
+  const keys = Object.keys(left!);
+  return keys.length === Object.keys(right!).length &&
+    keys.every((key) =>
+      Object.hasOwn(right!, key) && equalValues(left![key]!, right![key]!)
+    );
+}
+
+/** True for the keys that reach an object's prototype instead of the object. */
+export function isForbiddenKey(key: string): boolean {
+  return key === "__proto__" || key === "constructor" || key === "prototype";
+}
+
+/** Freezes a value and all within it; stops where something is frozen already. */
+export function freezeDeep<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) {
+    return value;
+  }
+  Object.freeze(value);
+  if (Array.isArray(value)) {
+    for (const item of value) freezeDeep(item);
+  } else {
+    for (const key of Object.keys(value)) {
+      freezeDeep((value as Record<string, unknown>)[key]);
+    }
+  }
+  return value;
+}
+
+// C0 and C1 control characters, and the separators that end a line in a log.
+// deno-lint-ignore no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+/**
+ * Checks the name of something and returns it in Unicode normal form C, so that
+ * names which look the same are the same.
+ *
+ * @throws {HeadwaterError} `bad_name` unless it is a well-formed, non-empty
+ * string without control characters.
+ * @throws {LimitError} If it is longer than `maxLength`.
+ */
+export function cleanName(
+  name: unknown,
+  what: string,
+  maxLength: number,
+): string {
+  const action = `use ${what}`;
+  if (typeof name !== "string") {
+    throw new HeadwaterError(
+      "bad_name",
+      `Cannot ${action}: it must be a string, not ${describe(name)}`,
+    );
+  }
+  // Before normalising, which takes long and can make a short name of a long one.
+  if (name.length > maxLength) {
+    throw new LimitError(action, "nameLength", maxLength, name.length);
+  }
+  if (name === "") {
+    throw new HeadwaterError("bad_name", `Cannot ${action}: it is empty`);
+  }
+  // As part of a KV key a lone surrogate becomes U+FFFD: two names would be one key.
+  if (!name.isWellFormed()) {
+    throw new HeadwaterError(
+      "bad_name",
+      `Cannot ${action}: it has a lone surrogate`,
+    );
+  }
+  if (CONTROL.test(name)) {
+    throw new HeadwaterError(
+      "bad_name",
+      `Cannot ${action}: it has a control character`,
+    );
+  }
+  const normal = name.normalize("NFC");
+  if (normal.length > maxLength) {
+    throw new LimitError(action, "nameLength", maxLength, normal.length);
+  }
+  return normal;
+}
+
+/** Writes a path as a JSON Pointer (RFC 6901). */
+export function pointer(path: Path): string {
+  let text = "";
+  for (const segment of path) {
+    text += typeof segment === "number"
+      ? `/${segment}`
+      : `/${segment.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+  }
+  return text;
+}
+
+/**
+ * Reads a JSON Pointer (RFC 6901). Every segment is a string: only the value
+ * that it points into tells an index from a key.
+ *
+ * @throws {HeadwaterError} `bad_patch` if it is no JSON Pointer.
+ */
+export function parsePointer(text: string): string[] {
+  if (text === "") return [];
+  if (!text.startsWith("/") || /~(?![01])/.test(text) || !text.isWellFormed()) {
+    throw new HeadwaterError(
+      "bad_patch",
+      `Cannot read "${text.toWellFormed()}" as a JSON Pointer`,
+    );
+  }
+  return text.slice(1).split("/").map((segment) =>
+    segment.replaceAll("~1", "/").replaceAll("~0", "~")
+  );
+}
