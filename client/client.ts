@@ -1,0 +1,333 @@
+/**
+ * Makes a client of its parts. This module is browser compatible.
+ *
+ * @module
+ */
+import { encodeFrame } from "../protocol/codec.ts";
+import { HeadwaterError, unreachable } from "../protocol/errors.ts";
+import type {
+  DownFrame,
+  ErrorFrame,
+  UpFrame,
+  WelcomeFrame,
+} from "../protocol/frames.ts";
+import { cleanName, cleanValue } from "../protocol/value.ts";
+import type {
+  CallOptions,
+  Client,
+  ClientOptions,
+  ClientStatus,
+  SubscriptionHandle,
+} from "./api.ts";
+import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
+import { Deferred } from "./deferred.ts";
+import {
+  type ClientClock,
+  type Environment,
+  hostEnvironment,
+} from "./environment.ts";
+import { Listeners } from "./listeners.ts";
+import { Outbox } from "./outbox.ts";
+import {
+  disconnected,
+  Reconnector,
+  type ReconnectorOwner,
+} from "./reconnector.ts";
+import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.ts";
+
+/**
+ * Makes a client, and connects it if it gets a URL.
+ *
+ * Subscriptions and calls may be made at any time; they reach the server when
+ * there is a connection. A lost connection is made again by itself, and every
+ * subscription then gets what it missed.
+ *
+ * @example Follow a store and change it
+ * ```ts
+ * import { createClient } from "@headwater/sync/client";
+ * import { createServer } from "@headwater/sync/server";
+ * import assert from "node:assert/strict";
+ *
+ * const server = createServer({ kv: ":memory:" });
+ * const counter = server.createStore("Counter", { count: 0 });
+ * server.handle("add", async (args: { by: number }) => {
+ *   await counter.update((draft) => {
+ *     draft.count += args.by;
+ *   });
+ * });
+ * await server.listen({ port: 0 });
+ *
+ * const client = createClient(`ws://localhost:${server.port}`);
+ * const handle = client.subscribe<{ count: number }>("Counter");
+ * await handle.ready();
+ * await client.call("add", { by: 2 });
+ * assert.deepEqual(handle.getState(), { count: 2 });
+ *
+ * client.destroy();
+ * await server.close();
+ * ```
+ *
+ * @throws {TypeError} If the URL or an option is not as it must be.
+ */
+export function createClient(
+  url?: string | URL,
+  options: ClientOptions = {},
+): Client {
+  const client = new HeadwaterClient(options);
+  if (url !== undefined) client.connect(url);
+  return client;
+}
+
+/** Longer than any server's limit for names; such a frame could end the connection. */
+const LONGEST_NAME = 4096;
+
+class HeadwaterClient implements Client {
+  readonly #clock: ClientClock;
+  readonly #listeners: Listeners;
+  readonly #reconnector: Reconnector;
+  readonly #subscriptions: Subscriptions;
+  readonly #outbox: Outbox;
+  readonly #outgoing: UpFrame[] = [];
+  #isFlushDue = false;
+  #ready = new Deferred<void>();
+  #clientId: string | undefined;
+  #heardAt: number | undefined;
+  // What the message at hand leads to, once it is applied.
+  readonly #events: (() => void)[] = [];
+
+  constructor(options: ClientOptions) {
+    const environment = toEnvironment(options);
+    const backoff: BackoffOptions = {
+      delayMs: checkDuration(
+        "reconnectDelayMs",
+        options.reconnectDelayMs ?? 1_000,
+      ),
+      maxMs: checkDuration("reconnectMaxMs", options.reconnectMaxMs ?? 10_000),
+      random: environment.random,
+    };
+    this.#clock = environment.clock;
+    this.#listeners = new Listeners(environment.reportError);
+    this.#outbox = new Outbox({
+      clock: environment.clock,
+      timeoutMs: checkDuration("rpcTimeoutMs", options.rpcTimeoutMs ?? 10_000),
+      onDue: () => this.#flushSoon(),
+    });
+    this.#subscriptions = new Subscriptions(
+      this.#toSubscriptionsOwner(backoff),
+    );
+    this.#reconnector = new Reconnector(
+      { environment, backoff, isOn: options.reconnect ?? true },
+      this.#toReconnectorOwner(),
+    );
+  }
+
+  get status(): ClientStatus {
+    return this.#reconnector.status;
+  }
+
+  get clientId(): string | undefined {
+    return this.#clientId;
+  }
+
+  get unackedCount(): number {
+    return this.#outbox.size;
+  }
+
+  connect(url: string | URL): void {
+    const wasClosed = this.status === "closed";
+    this.#reconnector.connect(url);
+    if (wasClosed) this.#ready = new Deferred();
+  }
+
+  ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  subscribe<T>(
+    name: string,
+    onChange?: (state: T) => void,
+  ): SubscriptionHandle<T> {
+    // As the server will name it: a name that looks the same is the same.
+    const normal = cleanName(name, "the store name", LONGEST_NAME);
+    const { isDestroyed, closedBy } = this.#reconnector;
+    if (isDestroyed && closedBy) {
+      return this.#subscriptions.addEnded(normal, closedBy);
+    }
+    return this.#subscriptions.add(normal, onChange);
+  }
+
+  call<R>(name: string, args?: unknown, options: CallOptions = {}): Promise<R> {
+    try {
+      const normal = cleanName(name, "the function name", LONGEST_NAME);
+      const clean = args === undefined
+        ? undefined
+        : cleanValue(args, { what: "the arguments" });
+      const { closedBy } = this.#reconnector;
+      if (closedBy !== undefined) {
+        return rejectedQuietly(disconnected(closedBy));
+      }
+      // Not awaited: the promise that add() may reject quietly must be the caller's own.
+      return this.#outbox.add(normal, clean, options.signal) as Promise<R>; // the caller's claim
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  on(channel: string, listener: (data: never) => void): () => void {
+    return this.#listeners.on(channel, listener);
+  }
+
+  destroy(): void {
+    this.#reconnector.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+
+  #toReconnectorOwner(): ReconnectorOwner {
+    return {
+      hello: () => this.#outbox.hello(),
+      welcomed: (frame, isNew) => this.#welcomed(frame, isNew),
+      message: (frames) => this.#receive(frames),
+      disconnected: (cause) => {
+        this.#outgoing.length = 0;
+        this.#outbox.disconnected();
+        this.#subscriptions.disconnected();
+        this.#ready = new Deferred();
+        this.#listeners.emit("disconnected", cause);
+      },
+      reconnecting: (next) => this.#listeners.emit("reconnecting", next),
+      closed: (error) => this.#closed(error),
+      fail: (error) => this.#listeners.emit("error", error),
+    };
+  }
+
+  #toSubscriptionsOwner(backoff: BackoffOptions): SubscriptionsOwner {
+    return {
+      clock: this.#clock,
+      heardAt: () => this.#heardAt,
+      send: (frame) => {
+        this.#outgoing.push(frame);
+        this.#flushSoon();
+      },
+      fail: (error) =>
+        void this.#events.push(() => this.#listeners.emit("error", error)),
+      retryMs: (attempt) => retryDelayMs(attempt, 0, backoff),
+      guard: (run) => this.#listeners.guard(run),
+    };
+  }
+
+  #welcomed(frame: WelcomeFrame, isNew: boolean): void {
+    this.#clientId = frame.clientId;
+    this.#outbox.welcomed(frame);
+    this.#flushSoon();
+    if (!isNew) return;
+    this.#subscriptions.connected();
+    this.#ready.resolve();
+    this.#listeners.emit("connected", { clientId: frame.clientId });
+  }
+
+  #closed(error: Error): void {
+    const { isDestroyed } = this.#reconnector;
+    this.#outbox.rejectAll(error);
+    this.#ready.rejectQuietly(error);
+    if (!isDestroyed) return this.#subscriptions.fail(error);
+    this.#subscriptions.destroy(error);
+    this.#listeners.clear();
+  }
+
+  /** Applies a whole message, then tells about it. */
+  #receive(frames: readonly DownFrame[]): void {
+    // Given last, so that the state shows what a call has changed when its caller goes on.
+    const answers: (() => void)[] = [];
+    for (const frame of frames) {
+      switch (frame.type) {
+        case "snap":
+        case "resume":
+        case "patch":
+          this.#subscriptions.apply(frame);
+          break;
+        case "del":
+          if (!this.#subscriptions.deleted(frame.name)) break;
+          this.#events.push(() =>
+            this.#listeners.emit("storeDeleted", frame.name)
+          );
+          break;
+        case "err":
+          this.#failed(frame);
+          break;
+        case "res": {
+          const answer = this.#outbox.answer(frame);
+          if (answer) answers.push(answer);
+          break;
+        }
+        case "evt":
+          this.#events.push(() =>
+            this.#listeners.deliver(frame.channel, frame.data)
+          );
+          break;
+        case "welcome":
+        case "pong":
+          break;
+        default:
+          unreachable(frame);
+      }
+    }
+    this.#heardAt = this.#clock.now();
+    this.#subscriptions.publish();
+    for (const event of this.#events.splice(0)) event();
+    for (const answer of answers) answer();
+  }
+
+  #failed({ name, error }: ErrorFrame): void {
+    if (name !== undefined) this.#subscriptions.failed(name, error);
+    else {this.#events.push(() =>
+        this.#listeners.emit("error", HeadwaterError.fromBody(error))
+      );}
+  }
+
+  /** Sends what there is at the end of this tick, all of it in one message. */
+  #flushSoon(): void {
+    if (this.#isFlushDue || this.#reconnector.connection === undefined) return;
+    this.#isFlushDue = true;
+    queueMicrotask(() => {
+      this.#isFlushDue = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const { connection } = this.#reconnector;
+    if (connection === undefined) return;
+    const frames = this.#outgoing.splice(0).map((frame) => encodeFrame(frame));
+    const renewal = this.#outbox.renewal();
+    if (renewal !== undefined) connection.sayHello(renewal);
+    frames.push(...this.#outbox.takeFrames(connection.messageBytes));
+    connection.send(frames);
+  }
+}
+
+function rejectedQuietly<T>(error: Error): Promise<T> {
+  const answer = new Deferred<T>();
+  answer.rejectQuietly(error);
+  return answer.promise;
+}
+
+function toEnvironment(options: ClientOptions): Environment {
+  const host = hostEnvironment();
+  return {
+    WebSocket: options.WebSocket ?? host.WebSocket,
+    clock: options.clock ?? host.clock,
+    random: options.random ?? host.random,
+    onWake: options.onWake ?? host.onWake,
+    reportError: options.reportError ?? host.reportError,
+  };
+}
+
+function checkDuration(option: string, ms: number): number {
+  if (ms > 0) return ms;
+  throw new TypeError(
+    `Cannot make a client: ${option} must be over 0, not ${ms}`,
+  );
+}

@@ -1,0 +1,167 @@
+/**
+ * All subscriptions of a client. This module is browser compatible.
+ *
+ * @module
+ */
+import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import type {
+  PatchFrame,
+  ResumeFrame,
+  SnapshotFrame,
+} from "../protocol/frames.ts";
+import { Handle } from "./handle.ts";
+import {
+  type AnyHandle,
+  Subscription,
+  type SubscriptionOwner,
+} from "./subscription.ts";
+
+/** What {@linkcode Subscriptions} asks of its owner. */
+export interface SubscriptionsOwner extends SubscriptionOwner {
+  /** Runs a listener; what it throws stops nobody else. */
+  guard(run: () => void): void;
+}
+
+/** The subscriptions, by the store's name and by its number on the connection. */
+export class Subscriptions {
+  readonly #owner: SubscriptionsOwner;
+  readonly #byName = new Map<string, Subscription>();
+  readonly #byNumber = new Map<number, Subscription>();
+  readonly #changed = new Set<Subscription>();
+  #isConnected = false;
+
+  constructor(owner: SubscriptionsOwner) {
+    this.#owner = owner;
+  }
+
+  /** Adds a handle, and the subscription if it is the first one. */
+  add<T>(name: string, onChange?: (state: T) => void): Handle<T> {
+    let subscription = this.#byName.get(name);
+    if (subscription === undefined) {
+      subscription = new Subscription(name, this.#owner);
+      this.#byName.set(name, subscription);
+      if (this.#isConnected) subscription.ask();
+    }
+    return this.#attach(subscription, onChange);
+  }
+
+  /** Adds a handle that never gets anything. */
+  addEnded<T>(name: string, error: Error): Handle<T> {
+    const subscription = new Subscription(name, this.#owner);
+    subscription.end(error);
+    return this.#attach<T>(subscription, undefined);
+  }
+
+  /** Asks for every store. */
+  connected(): void {
+    this.#isConnected = true;
+    for (const subscription of this.#byName.values()) subscription.ask();
+  }
+
+  /** The connection is gone, and with it the numbers of the stores. */
+  disconnected(): void {
+    this.#isConnected = false;
+    this.#byNumber.clear();
+    for (const subscription of this.#byName.values()) {
+      subscription.disconnected();
+    }
+  }
+
+  /** Rejects everybody who waits for a first state: there will be no connection until further notice. */
+  fail(error: Error): void {
+    for (const subscription of this.#byName.values()) subscription.fail(error);
+  }
+
+  /** Ends all of them. */
+  destroy(error: Error): void {
+    for (const subscription of this.#byName.values()) {
+      subscription.end(error);
+      subscription.handles.clear();
+    }
+    this.#byName.clear();
+    this.#byNumber.clear();
+    this.#changed.clear();
+  }
+
+  /** Applies one frame; {@linkcode publish} tells the listeners. */
+  apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): void {
+    const subscription = frame.type === "patch"
+      ? this.#byNumber.get(frame.store)
+      : this.#byName.get(frame.name);
+    if (subscription === undefined) return; // it was on its way when the store was unsubscribed
+    if (frame.type !== "patch") this.#number(subscription, frame.store);
+    if (subscription.apply(frame)) this.#changed.add(subscription);
+  }
+
+  /** The server cannot serve a store. */
+  failed(name: string, error: ErrorBody): void {
+    const subscription = this.#byName.get(name);
+    subscription?.failed(error);
+    if (subscription?.error !== undefined) this.#forget(subscription);
+  }
+
+  /** A store was deleted; returns whether anybody here looked at it. */
+  deleted(name: string): boolean {
+    const subscription = this.#byName.get(name);
+    if (subscription === undefined) return false;
+    this.#forget(subscription);
+    subscription.end(
+      new HeadwaterError(
+        "store_deleted",
+        `Cannot follow store "${name}": it was deleted`,
+      ),
+    );
+    return true;
+  }
+
+  /** A whole message is applied: runs the listeners, once each. */
+  publish(): void {
+    if (this.#changed.size === 0) return;
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    for (const subscription of changed) {
+      for (const handle of [...subscription.handles]) handle.deliver();
+    }
+  }
+
+  #attach<T>(
+    subscription: Subscription,
+    onChange: ((state: T) => void) | undefined,
+  ): Handle<T> {
+    const handle = new Handle(subscription, onChange, {
+      guard: (run) => this.#owner.guard(run),
+      remove: () => this.#detach(handle, subscription),
+    });
+    subscription.handles.add(handle);
+    return handle;
+  }
+
+  #detach(handle: AnyHandle, subscription: Subscription): void {
+    subscription.handles.delete(handle);
+    if (subscription.handles.size > 0 || subscription.error !== undefined) {
+      return;
+    }
+    this.#forget(subscription);
+    subscription.disconnected();
+    if (this.#isConnected) {
+      this.#owner.send({ type: "unsub", name: subscription.name });
+    }
+  }
+
+  #number(subscription: Subscription, store: number): void {
+    this.#dropNumber(subscription);
+    subscription.store = store;
+    this.#byNumber.set(store, subscription);
+  }
+
+  #forget(subscription: Subscription): void {
+    this.#dropNumber(subscription);
+    if (this.#byName.get(subscription.name) === subscription) {
+      this.#byName.delete(subscription.name);
+    }
+  }
+
+  #dropNumber({ store }: Subscription): void {
+    if (store !== undefined) this.#byNumber.delete(store);
+  }
+}
