@@ -1,0 +1,84 @@
+/**
+ * The call in which code runs. A store write inside a function is numbered by
+ * its call, through every await, without the handler passing anything along:
+ * that is what makes the writes of a resent call apply once.
+ *
+ * @module
+ */
+import { type StoreId, storeKey } from "./log/keys.ts";
+import type { WrittenTo } from "./log/answers.ts";
+import type { Origin } from "./log/records.ts";
+import type { Ambient } from "./ports.ts";
+
+/** Identifies a call over all connections and servers. */
+export interface CallId {
+  readonly session: string;
+  readonly issuedAtMs: number;
+  readonly call: number;
+  readonly oldest: number;
+}
+
+/** One run of one call's handler. */
+export class CallScope {
+  readonly clientId: string;
+  readonly #id: CallId;
+  readonly #writes = new Map<string, number>();
+  readonly #versions = new Map<string, WrittenTo>();
+
+  /** A scope for one run. */
+  constructor(id: CallId, clientId: string) {
+    this.#id = id;
+    this.clientId = clientId;
+  }
+
+  /** The number of the next write to a store. */
+  nextOrigin(id: StoreId): Origin {
+    const key = storeKey(id);
+    // Per store: what another store was written meanwhile does not shift the numbers.
+    const n = this.#writes.get(key) ?? 0;
+    this.#writes.set(key, n + 1);
+    return { ...this.#id, n };
+  }
+
+  /** Notes that the call's effect on a store is in that version. */
+  wrote(to: WrittenTo): void {
+    const key = storeKey(to.id);
+    const known = this.#versions.get(key);
+    if (known?.epoch !== to.epoch || known.version < to.version) {
+      this.#versions.set(key, to);
+    }
+  }
+
+  /** What the caller must have seen when it gets its answer. */
+  get written(): readonly WrittenTo[] {
+    return [...this.#versions.values()];
+  }
+}
+
+/** The current scope of asynchronous code. */
+export class CallScopes {
+  readonly #ambient: Ambient;
+
+  /** Scopes carried by `ambient`. */
+  constructor(ambient: Ambient) {
+    this.#ambient = ambient;
+  }
+
+  /** The scope of the running code, if a call made it run. */
+  current(): CallScope | undefined {
+    const value = this.#ambient.get();
+    return value instanceof CallScope ? value : undefined;
+  }
+
+  /** Runs code within a scope. */
+  run<T>(scope: CallScope, run: () => T): T {
+    return this.#ambient.run(scope, run);
+  }
+
+  /** Runs code outside of any scope. */
+  exit<T>(run: () => T): T {
+    return this.#ambient.run(OUTSIDE, run);
+  }
+}
+
+const OUTSIDE = {};

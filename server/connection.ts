@@ -1,0 +1,312 @@
+/**
+ * One socket with the protocol on it: hello, a serial inbox, answers that wait
+ * for the state they promise, and an end that happens once.
+ *
+ * @module
+ */
+import { decodeUp, encodeFrame } from "../protocol/codec.ts";
+import {
+  type ErrorBody,
+  HeadwaterError,
+  LimitError,
+  toErrorBody,
+} from "../protocol/errors.ts";
+import {
+  CLOSE,
+  type CloseCode,
+  type RefusedFrame,
+  type UpFrame,
+} from "../protocol/frames.ts";
+import type { Limits } from "../protocol/limits.ts";
+import { Outbox, type Outboxes } from "./outbox.ts";
+import type {
+  Clock,
+  ConnectionInfo,
+  Socket,
+  SocketEvents,
+  Timer,
+} from "./ports.ts";
+import type { Answer, Session } from "./sessions.ts";
+import { Subscription, type SubscriptionOwner } from "./subscription.ts";
+
+/** What comes out of the inbox. */
+export type ReceivedFrame = UpFrame | RefusedFrame;
+
+/** What a connection asks of its server. */
+export interface ConnectionHost {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly outboxes: Outboxes;
+  /** Handles one frame; a promise counts as under way until it settles. */
+  dispatch(connection: Connection, frame: ReceivedFrame): void | Promise<void>;
+  /** The connection has ended, whatever the reason. */
+  ended(connection: Connection): void;
+  /** Something failed that should not have. */
+  failed(connection: Connection, error: unknown): void;
+}
+
+/** See the module's documentation. */
+export class Connection implements SocketEvents, SubscriptionOwner {
+  readonly info: ConnectionInfo;
+  readonly outbox: Outbox;
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #inbox: Uint8Array[] = [];
+  #inboxBytes = 0;
+  /** Frames of a message that is being handled. */
+  #frames: ReceivedFrame[] = [];
+  #underWay = 0;
+  #isHandling = false;
+  /** What follows a hello waits for its session. */
+  #isGreeting = false;
+  #isDraining = false;
+  #onIdle: () => void = () => {};
+  readonly #dirty = new Set<Subscription>();
+  #isFlushDeferred = false;
+  /** Answers that wait until the caller's subscriptions show what they promise. */
+  #held: Answer[] = [];
+  #session: Session | undefined;
+  #helloTimer: Timer | undefined;
+  #heardAtMs: number;
+  #isClosed = false;
+
+  /** Takes over an open socket. */
+  constructor(socket: Socket, info: ConnectionInfo, host: ConnectionHost) {
+    this.info = info;
+    this.#socket = socket;
+    this.#host = host;
+    this.outbox = new Outbox(socket, this, host.outboxes);
+    this.#heardAtMs = host.clock.monotonic();
+    const { helloMs } = host.limits;
+    this.#helloTimer = host.clock.setTimer(helloMs, () => {
+      this.close(CLOSE.helloTimeout, `No hello within ${helloMs} ms`);
+    });
+  }
+
+  /** The session, once hello has been answered. */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** Whether it has ended. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** When anything was last received, by the monotonic clock. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
+  }
+
+  /** Begins a session, or replaces it; the one before is returned. */
+  welcome(session: Session): Session | undefined {
+    this.#helloTimer?.cancel();
+    this.#helloTimer = undefined;
+    const before = this.#session;
+    this.#session = session;
+    return before;
+  }
+
+  /** @inheritdoc */
+  message(data: Uint8Array | string): void {
+    if (this.#isClosed) return;
+    this.#heardAtMs = this.#host.clock.monotonic();
+    if (typeof data === "string") {
+      return this.close(
+        CLOSE.badFrame,
+        "Text messages are not part of the protocol",
+      );
+    }
+    const { messageBytes, inboxBytes } = this.#host.limits;
+    if (data.byteLength > messageBytes) {
+      const { message } = new LimitError(
+        "take the message",
+        "messageBytes",
+        messageBytes,
+        data.byteLength,
+      );
+      return this.close(CLOSE.tooBig, message);
+    }
+    this.#inboxBytes += data.byteLength;
+    if (this.#inboxBytes > inboxBytes) {
+      const { message } = new LimitError(
+        "queue the message",
+        "inboxBytes",
+        inboxBytes,
+        this.#inboxBytes,
+      );
+      return this.close(CLOSE.flooding, message);
+    }
+    this.#inbox.push(data);
+    this.#handle();
+  }
+
+  /** @inheritdoc */
+  closed(): void {
+    this.#end();
+  }
+
+  /** Ends the connection with a code. */
+  close(code: CloseCode, reason: string): void {
+    if (this.#isClosed) return;
+    // What was answered already goes first; a socket that is full drops it.
+    this.outbox.flush();
+    // Dropped here and not when the socket says so: a stalled peer may never let it.
+    this.#end();
+    this.#socket.close(code, reason);
+  }
+
+  /** Takes nothing more, and resolves when what is under way is answered. */
+  drain(): Promise<void> {
+    this.#isDraining = true;
+    if (this.#underWay === 0 || this.#isClosed) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle = resolve);
+  }
+
+  /** Sends an error that concerns the whole connection, or the store of that name. */
+  refuse(error: ErrorBody, name?: string): void {
+    this.outbox.push(
+      encodeFrame({ type: "err", error, ...(name !== undefined && { name }) }),
+    );
+  }
+
+  /** Sends a call's answer, not before the caller's subscriptions show its effects. */
+  answer(answer: Answer): void {
+    if (this.#isClosed) return;
+    if (this.#shows(answer)) this.outbox.push(answer.frame);
+    else this.#held.push(answer);
+  }
+
+  /** @inheritdoc */
+  dirtied(subscription: Subscription): void {
+    this.#dirty.add(subscription);
+    if (this.#isFlushDeferred || this.outbox.isFull) return;
+    // At the end of the tick: more may change until then.
+    this.#isFlushDeferred = true;
+    this.#host.clock.defer(() => {
+      this.#isFlushDeferred = false;
+      this.#flushDirty();
+    });
+  }
+
+  /** @inheritdoc */
+  advanced(): void {
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = held.filter((answer) => !this.#shows(answer));
+    for (const answer of held) {
+      if (!this.#held.includes(answer)) this.outbox.push(answer.frame);
+    }
+  }
+
+  /** @inheritdoc */
+  finished(subscription: Subscription): void {
+    if (this.subscriptions.get(subscription.name) === subscription) {
+      this.subscriptions.delete(subscription.name);
+    }
+    this.#dirty.delete(subscription);
+    this.advanced();
+  }
+
+  /** The outbox has drained to a half. */
+  drained(): void {
+    this.#flushDirty();
+    this.#handle();
+  }
+
+  /** The peer took nothing for too long. */
+  stalled(): void {
+    this.close(CLOSE.tooSlow, "The client does not read fast enough");
+  }
+
+  /** The socket is gone. */
+  gone(): void {
+    this.#end();
+  }
+
+  #shows({ written }: Answer): boolean {
+    return written.every(({ id, epoch, version }) => {
+      const subscription = this.subscriptions.get(id.name);
+      return !subscription || subscription.shows(epoch, version);
+    });
+  }
+
+  #flushDirty(): void {
+    for (const subscription of [...this.#dirty]) {
+      if (this.outbox.isFull) return;
+      this.#dirty.delete(subscription);
+      subscription.flush();
+    }
+  }
+
+  /** Handles what is in the inbox, as far as the limits allow. */
+  #handle(): void {
+    if (this.#isHandling) return;
+    this.#isHandling = true;
+    while (this.#mayHandle()) {
+      const frame = this.#frames.shift();
+      if (frame) this.#dispatch(frame);
+      else if (!this.#decodeNext()) break;
+    }
+    this.#isHandling = false;
+  }
+
+  #mayHandle(): boolean {
+    // A client that does not read gets no further answers, so its inbox stands still.
+    return !this.#isClosed && !this.#isGreeting && !this.#isDraining &&
+      this.#underWay < this.#host.limits.callsPerConnection &&
+      !this.outbox.isFull;
+  }
+
+  #decodeNext(): boolean {
+    const message = this.#inbox.shift();
+    if (!message) return false;
+    this.#inboxBytes -= message.byteLength;
+    try {
+      this.#frames = decodeUp(message, this.#host.limits);
+    } catch (error) {
+      if (!(error instanceof HeadwaterError)) throw error;
+      this.close(CLOSE.badFrame, error.message);
+    }
+    return true;
+  }
+
+  #dispatch(frame: ReceivedFrame): void {
+    let handled: void | Promise<void>;
+    try {
+      handled = this.#host.dispatch(this, frame);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (!handled) return;
+    this.#underWay++;
+    if (frame.type === "hello") this.#isGreeting = true;
+    handled.catch((error) => this.#fail(error)).finally(() => {
+      this.#underWay--;
+      if (frame.type === "hello") this.#isGreeting = false;
+      if (this.#underWay === 0) this.#onIdle();
+      this.#handle();
+    });
+  }
+
+  #fail(error: unknown): void {
+    this.#host.failed(this, error);
+    this.refuse(toErrorBody(error, "unavailable"));
+  }
+
+  #end(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#helloTimer?.cancel();
+    this.#inbox.length = 0;
+    this.#frames = [];
+    this.#held = [];
+    this.#dirty.clear();
+    for (const subscription of this.subscriptions.values()) subscription.end();
+    this.subscriptions.clear();
+    this.outbox.close();
+    this.#onIdle();
+    this.#host.ended(this);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * What a server has once its KV is open: stores, sessions, and the feed that
+ * keeps it in step with others.
+ *
+ * @module
+ */
+import type { Limits } from "../protocol/limits.ts";
+import type { CallScopes } from "./call_scope.ts";
+import { Answers } from "./log/answers.ts";
+import { Sweeper } from "./log/blobs.ts";
+import { FeedReader } from "./log/feed_reader.ts";
+import { Lane } from "./log/lane.ts";
+import type { Logger } from "./logger.ts";
+import type { Clock, OpenedKv, Random, Timer } from "./ports.ts";
+import { Sessions } from "./sessions.ts";
+import type { Definitions } from "./stores/definition.ts";
+import { StoreRegistry } from "./stores/registry.ts";
+
+/** A KV that is far away takes several commits at once; a local file has one writer. */
+const REMOTE_LANES = 4;
+/** A blob whose writer is that long without its flip is taken for abandoned. */
+const BLOB_GRACE_MS = 10 * 60 * 1000;
+const SWEEP_MS = 5 * 60 * 1000;
+
+/** What a core is made of. */
+export interface CoreOptions {
+  readonly opened: OpenedKv;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: Limits;
+  readonly sync: boolean;
+  readonly definitions: Definitions;
+  readonly scopes: CallScopes;
+  readonly logger: Logger;
+}
+
+/** See the module's documentation. */
+export class Core {
+  readonly opened: OpenedKv;
+  readonly stores: StoreRegistry;
+  readonly sessions: Sessions;
+  readonly answers: Answers;
+  readonly #feed: FeedReader | undefined;
+  readonly #sweeper: Sweeper;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #sweep: Timer | undefined;
+  #sweeping: Promise<void> = Promise.resolve();
+
+  private constructor(options: CoreOptions) {
+    const { opened, clock, random, limits, sync, logger } = options;
+    const { kv, isLocal } = opened;
+    this.opened = opened;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.sessions = new Sessions({
+      kv,
+      clock,
+      random,
+      sessionMs: limits.sessionMs,
+    });
+    this.answers = new Answers(kv, limits.sessionMs);
+    this.#sweeper = new Sweeper(kv, () => clock.monotonic(), BLOB_GRACE_MS);
+    const lanes = Array.from(
+      { length: isLocal ? 1 : REMOTE_LANES },
+      () => new Lane({ kv, clock, random, sync, commitMs: limits.commitMs }),
+    );
+    this.stores = new StoreRegistry({
+      env: {
+        kv,
+        clock,
+        random,
+        limits,
+        onError: (error, { name }) =>
+          logger.error("Store {name} failed", { name, error }),
+      },
+      lanes,
+      definitions: options.definitions,
+      idleMs: limits.idleMs,
+      runHook: (run) => options.scopes.exit(run),
+    });
+    if (!sync) return;
+    this.#feed = new FeedReader({
+      kv,
+      clock,
+      isLocal,
+      own: new Set(lanes.map(({ feed }) => feed)),
+      receive: (item) => this.stores.receive(item),
+      checkAll: () => this.stores.checkAll(),
+      onError: (error) => logger.warn("The feeds could not be read", { error }),
+    });
+  }
+
+  /** Opens a core; nothing is loaded before the feed's cursors are taken. */
+  static async open(options: CoreOptions): Promise<Core> {
+    const core = new Core(options);
+    await core.#feed?.start();
+    core.#scheduleSweep(0);
+    return core;
+  }
+
+  /** Flushes what is queued, and lets go of everything. */
+  async close(): Promise<void> {
+    this.#sweep?.cancel();
+    await this.stores.close();
+    await this.#feed?.close();
+    await this.#sweeping;
+    this.sessions.close();
+    await this.opened.close();
+  }
+
+  #scheduleSweep(ms: number): void {
+    this.#sweep = this.#clock.setTimer(ms, () => {
+      this.#sweeping = this.#sweeper.sweep()
+        .catch((error) =>
+          this.#logger.warn("Leftovers could not be swept", { error })
+        )
+        .then(() => this.#scheduleSweep(SWEEP_MS));
+    });
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The recorded answers of functions that must not run twice.
+ *
+ * @module
+ */
+import type { ErrorBody, ErrorCode } from "../../protocol/errors.ts";
+import { LimitError } from "../../protocol/errors.ts";
+import type { Json } from "../../protocol/value.ts";
+import type { Kv } from "../ports.ts";
+import { CHUNK_BYTES } from "./blobs.ts";
+import { answerKey, type StoreId } from "./keys.ts";
+import { decodeRecord, encodeRecord } from "./records.ts";
+
+/** What a call gave, and in which versions its writes are. */
+export interface RecordedAnswer {
+  readonly value?: Json;
+  readonly error?: ErrorBody;
+  readonly written: readonly WrittenTo[];
+}
+
+/** The newest version in which a call's writes to one store are. */
+export interface WrittenTo {
+  readonly id: StoreId;
+  readonly epoch: string;
+  readonly version: number;
+}
+
+/** Identifies a call. */
+export interface CallKey {
+  readonly namespace: string;
+  readonly session: string;
+  readonly call: number;
+}
+
+/** Recorded answers in the KV. */
+export class Answers {
+  readonly #kv: Kv;
+  readonly #keptMs: number;
+
+  /** Answers that are kept for `keptMs`. */
+  constructor(kv: Kv, keptMs: number) {
+    this.#kv = kv;
+    this.#keptMs = keptMs;
+  }
+
+  /** The answer that the call was given before, if any. */
+  async read(
+    { namespace, session, call }: CallKey,
+  ): Promise<RecordedAnswer | undefined> {
+    const { value } = await this.#kv.get(answerKey(namespace, session, call));
+    return value === null ? undefined : fromBytes(value);
+  }
+
+  /** Records an answer; if another run was quicker, that one's is the answer. */
+  async record(id: CallKey, answer: RecordedAnswer): Promise<RecordedAnswer> {
+    const key = answerKey(id.namespace, id.session, id.call);
+    const bytes = toBytes(answer);
+    if (bytes.byteLength > CHUNK_BYTES) {
+      throw new LimitError(
+        "record an answer",
+        "bytes of a kept answer",
+        CHUNK_BYTES,
+        bytes.byteLength,
+      );
+    }
+    const { ok } = await this.#kv.atomic()
+      .check({ key, versionstamp: null })
+      .set(key, bytes, { expireIn: this.#keptMs })
+      .commit();
+    return ok ? answer : await this.read(id) ?? answer;
+  }
+}
+
+function toBytes(
+  { value, error, written }: RecordedAnswer,
+): Uint8Array<ArrayBuffer> {
+  return encodeRecord({
+    ...(value !== undefined && { v: value }),
+    ...(error && { e: { ...error } }),
+    w: written.map((
+      { id, epoch, version },
+    ) => [id.namespace, id.name, epoch, version]),
+  });
+}
+
+function fromBytes(bytes: unknown): RecordedAnswer {
+  const { v: value, e, w } = decodeRecord(bytes, "recorded answer");
+  // Both were written by toBytes() above.
+  const rows = w as unknown as [string, string, string, number][];
+  const error = e as unknown as
+    | { code: ErrorCode; message: string }
+    | undefined;
+  return {
+    ...(value !== undefined && { value }),
+    ...(error && { error }),
+    written: rows.map(([namespace, name, epoch, version]) => ({
+      id: { namespace, name },
+      epoch,
+      version,
+    })),
+  };
+}

@@ -1,0 +1,177 @@
+/**
+ * One commit: what a store wants to write, and the one atomic operation in
+ * which the commits of several stores take effect together.
+ *
+ * @module
+ */
+import type { Kv, KvAtomic, KvKey } from "../ports.ts";
+import {
+  ATOMIC_BYTES,
+  CHUNK_BYTES,
+  chunksOf,
+  deadBlobMarker,
+  deadEpochMarker,
+  type PendingBlob,
+} from "./blobs.ts";
+import { encodeSlot } from "./feed_slot.ts";
+import {
+  bellKey,
+  feedKey,
+  headKey,
+  logKey,
+  pendingKey,
+  slotKey,
+  type StoreId,
+} from "./keys.ts";
+import {
+  type BlobRef,
+  encodeBlobRef,
+  encodeHead,
+  encodeRecord,
+  entryVersion,
+  type Head,
+  type LogEntry,
+} from "./records.ts";
+
+/** Feed slots and feed heads live so long; a server that was away longer checks heads. */
+export const FEED_MS = 10 * 60 * 1000;
+/** An entry up to this size rides in the feed; a larger one is read from the log. */
+const FEED_ENTRY_BYTES = 16 * 1024;
+
+/** What one store wants to write. Its parts take effect together, if the head is as it was. */
+export interface StoreCommit {
+  readonly id: StoreId;
+  /** Version stamp of the head that it builds on; null: there must be no head. */
+  readonly stamp: string | null;
+  /** The new head without the id of the atomic, or null to delete the store. */
+  readonly head: Omit<Head, "commitId"> | null;
+  /** The epoch that it builds on. */
+  readonly epoch: string;
+  readonly entry?: LogEntry;
+  /** The encoded entry. */
+  readonly entryBytes?: Uint8Array<ArrayBuffer>;
+  /** Where the entry was written beforehand, because it does not fit into one atomic. */
+  readonly entryBlob?: PendingBlob;
+  /** A snapshot to flip to, whose chunks are written. */
+  readonly flip?: PendingBlob;
+  /** The snapshot that the flip leaves unreachable. */
+  readonly replaced?: BlobRef;
+  /** The life of the store that this commit ends by beginning another. */
+  readonly endedEpoch?: string;
+}
+
+/** Where the commits of a lane are announced to other servers. */
+export interface FeedPosition {
+  readonly feed: string;
+  readonly slot: number;
+}
+
+/** Whether the entry has to be written as a blob before the commit. */
+export function needsBlob(entryBytes: Uint8Array): boolean {
+  return entryBytes.byteLength > ATOMIC_BYTES;
+}
+
+/** Builds the atomic operation of some commits. */
+export function buildAtomic(
+  kv: Kv,
+  commits: readonly StoreCommit[],
+  { commitId, position }: {
+    commitId: string;
+    position: FeedPosition | undefined;
+  },
+): KvAtomic {
+  const atomic = kv.atomic();
+  for (const commit of commits) addCommit(atomic, commit, commitId);
+  if (!position) return atomic;
+  const items = commits.filter((commit) =>
+    commit.entry || commit.endedEpoch || !commit.head
+  );
+  if (items.length === 0) return atomic;
+  const slot = slotKey(position.feed, position.slot);
+  return atomic
+    // Whether this atomic took effect can be told by its slot even if commit() throws.
+    .check({ key: slot, versionstamp: null })
+    .set(slot, encodeSlot(commitId, items.map(toFeedItem)), {
+      expireIn: FEED_MS,
+    })
+    .set(feedKey(position.feed), encodeRecord({ s: position.slot }), {
+      expireIn: FEED_MS,
+    })
+    .sum(bellKey(), 1n);
+}
+
+/** Whether the commits write a feed slot. */
+export function takesSlot(commits: readonly StoreCommit[]): boolean {
+  return commits.some((commit) =>
+    commit.entry || commit.endedEpoch || !commit.head
+  );
+}
+
+function addCommit(
+  atomic: KvAtomic,
+  commit: StoreCommit,
+  commitId: string,
+): void {
+  const { id, head, epoch } = commit;
+  atomic.check({ key: headKey(id), versionstamp: commit.stamp });
+  if (head) atomic.set(headKey(id), encodeHead({ ...head, commitId }));
+  else atomic.delete(headKey(id));
+  const ended = head ? commit.endedEpoch : epoch;
+  if (ended !== undefined) {
+    atomic.set(pendingKey(ended), deadEpochMarker(id, ended));
+  }
+  if (commit.entry && commit.entryBytes) {
+    addEntry(atomic, commit, commit.entry, commit.entryBytes);
+  }
+  if (commit.flip) consume(atomic, commit.flip);
+  if (commit.replaced) {
+    atomic.set(pendingKey(commit.replaced.id), deadBlobMarker(id, epoch));
+  }
+}
+
+function addEntry(
+  atomic: KvAtomic,
+  { id, epoch, entryBlob }: StoreCommit,
+  entry: LogEntry,
+  bytes: Uint8Array<ArrayBuffer>,
+): void {
+  const key: KvKey = logKey(id, epoch, entryVersion(entry));
+  if (entryBlob) {
+    consume(atomic, entryBlob);
+    atomic.set(key, encodeBlobRef(entryBlob.ref));
+  } else if (bytes.byteLength <= CHUNK_BYTES) {
+    atomic.set(key, bytes);
+  } else {
+    // Named by the version: nothing else of this epoch can have that name.
+    const blob = `v${entryVersion(entry)}`;
+    const chunks = chunksOf(id, epoch, blob, bytes);
+    for (const chunk of chunks) atomic.set(chunk.key, chunk.value);
+    atomic.set(
+      key,
+      encodeBlobRef({
+        id: blob,
+        chunks: chunks.length,
+        bytes: bytes.byteLength,
+      }),
+    );
+  }
+}
+
+/** Requires that nobody began to sweep the blob, and makes it reachable for good. */
+function consume(atomic: KvAtomic, { ref, markerStamp }: PendingBlob): void {
+  atomic
+    .check({ key: pendingKey(ref.id), versionstamp: markerStamp })
+    .delete(pendingKey(ref.id));
+}
+
+function toFeedItem({ id, head, epoch, entry, entryBytes }: StoreCommit) {
+  const item = { namespace: id.namespace, name: id.name, epoch };
+  if (!head) return { ...item, version: 0, isDeleted: true };
+  return {
+    ...item,
+    epoch: head.epoch,
+    version: head.version,
+    ...(entry && entryBytes && entryBytes.byteLength <= FEED_ENTRY_BYTES &&
+      { entryBytes }),
+  };
+}

@@ -1,0 +1,93 @@
+/**
+ * What one atomic of a lane committed, as other servers read it.
+ *
+ * @module
+ */
+import { encodeJson } from "../../protocol/codec.ts";
+import type { Json } from "../../protocol/value.ts";
+import {
+  corrupt,
+  decodeEntry,
+  decodeRecord,
+  integer,
+  type LogEntry,
+  text,
+} from "./records.ts";
+
+/** What a feed slot says of one store. */
+export interface FeedItem {
+  readonly namespace: string;
+  readonly name: string;
+  readonly epoch: string;
+  readonly version: number;
+  readonly isDeleted?: boolean;
+  /** Present where it is small; otherwise the log has it. */
+  readonly entry?: LogEntry;
+}
+
+/** What one atomic of a lane committed. */
+export interface FeedSlot {
+  readonly commitId: string;
+  readonly items: readonly FeedItem[];
+}
+
+/**
+ * Encodes a feed slot: the length of a header, the header, then the bytes of
+ * the entries as they stand in the log, so that none is encoded twice.
+ */
+export function encodeSlot(
+  commitId: string,
+  items:
+    readonly (Omit<FeedItem, "entry"> & { readonly entryBytes?: Uint8Array })[],
+): Uint8Array<ArrayBuffer> {
+  const header = encodeJson({
+    c: commitId,
+    i: items.map((item) => [
+      item.namespace,
+      item.name,
+      item.epoch,
+      item.version,
+      item.isDeleted ? -1 : item.entryBytes?.byteLength ?? 0,
+    ]),
+  });
+  const total = items.reduce(
+    (sum, item) => sum + (item.entryBytes?.byteLength ?? 0),
+    0,
+  );
+  const bytes = new Uint8Array(4 + header.byteLength + total);
+  new DataView(bytes.buffer).setUint32(0, header.byteLength);
+  bytes.set(header, 4);
+  let at = 4 + header.byteLength;
+  for (const { entryBytes } of items) {
+    if (!entryBytes) continue;
+    bytes.set(entryBytes, at);
+    at += entryBytes.byteLength;
+  }
+  return bytes;
+}
+
+/** Decodes a feed slot. */
+export function decodeSlot(value: unknown): FeedSlot {
+  if (!(value instanceof Uint8Array) || value.byteLength < 4) {
+    throw corrupt("feed slot");
+  }
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  let at = 4 + view.getUint32(0);
+  const r = decodeRecord(value.subarray(4, at), "feed slot");
+  if (!Array.isArray(r["i"])) throw corrupt("feed slot");
+  const items = r["i"].map((json: Json): FeedItem => {
+    const [namespace, name, epoch, version, length] = json as Json[];
+    const item = {
+      namespace: text(namespace),
+      name: text(name),
+      epoch: text(epoch),
+      version: integer(version),
+    };
+    const bytes = integer(length);
+    if (bytes === -1) return { ...item, isDeleted: true };
+    if (bytes === 0) return item;
+    at += bytes;
+    return { ...item, entry: decodeEntry(value.subarray(at - bytes, at)) };
+  });
+  return { commitId: text(r["c"]), items };
+}

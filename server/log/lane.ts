@@ -1,0 +1,358 @@
+/**
+ * A lane: the commits of some stores, one atomic at a time.
+ *
+ * While a commit is in flight the mutations of its stores queue; the next one
+ * takes them all. A store is always in the same lane, so its commits never
+ * compete with each other, only with those of other servers.
+ *
+ * An atomic whose `commit()` threw may have taken effect, or may still do so
+ * later. The lane's own feed slot tells: it is filled by the atomic itself. A
+ * missing slot alone proves nothing, so the same atomic is tried again, and
+ * after the deadline the next one takes the same slot: if the lost one lands
+ * first, the slot says so.
+ *
+ * @module
+ */
+import { HeadwaterError } from "../../protocol/errors.ts";
+import type { Clock, Kv, Random } from "../ports.ts";
+import {
+  buildAtomic,
+  type FeedPosition,
+  type StoreCommit,
+  takesSlot,
+} from "./commit.ts";
+import { decodeSlot } from "./feed_slot.ts";
+import { newId } from "./ids.ts";
+import { headKey, slotKey } from "./keys.ts";
+import { decodeHead } from "./records.ts";
+
+/** Stores in one atomic: denokv allows 10 checks, one is the feed slot's. */
+const STORES_PER_ATOMIC = 9;
+/** Checks in one atomic: a flip and a large entry check their markers, too. */
+const CHECKS_PER_ATOMIC = 9;
+/** Bytes of entries in one atomic. */
+const ENTRY_BYTES_PER_ATOMIC = 600 * 1024;
+/** Waiting time before the first retry; doubles, with jitter. */
+const RETRY_MS = 4;
+const RETRY_MAX_MS = 500;
+
+/** A store, as its lane sees it. */
+export interface Participant {
+  /** Whether anything waits to be committed. */
+  hasWork(): boolean;
+  /** Makes sure that the head is known, by reading it and what others committed if need be. */
+  refresh(): Promise<void>;
+  /** Runs what waits on a working copy; undefined if nothing is left to write. */
+  prepare(
+    maxBytes: number,
+  ): StoreCommit | undefined | Promise<StoreCommit | undefined>;
+  /** The commit took effect; `stamp` is the head's, where it is known. */
+  committed(commit: StoreCommit, stamp: string | undefined): void;
+  /** Someone else moved the head, or it is not known who did. */
+  conflicted(): void;
+  /** Nothing can be committed now; everything that waits is to be rejected. */
+  failed(commit: StoreCommit | undefined, error: HeadwaterError): void;
+}
+
+/** What a lane needs. */
+export interface LaneOptions {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Whether other servers are told. */
+  readonly sync: boolean;
+  /** How long a commit is tried. */
+  readonly commitMs: number;
+}
+
+/** Counters of a lane, since it was made. */
+export interface LaneFigures {
+  commits: number;
+  mutations: number;
+  conflicts: number;
+  retries: number;
+}
+
+/** See the module's documentation. */
+export class Lane {
+  /** Id of this lane's feed, new at each boot. */
+  readonly feed: string;
+  readonly figures: LaneFigures = {
+    commits: 0,
+    mutations: 0,
+    conflicts: 0,
+    retries: 0,
+  };
+  readonly #options: LaneOptions;
+  readonly #ready = new Set<Participant>();
+  /** Stores that met a conflict, and how often in a row; they commit apart. */
+  readonly #contended = new Map<Participant, number>();
+  /** Contended stores that wait for their turn; the others go on meanwhile. */
+  readonly #waiting = new Set<Participant>();
+  #wake: () => void = () => {};
+  #slot = 1;
+  #attempt = 0;
+  /** An earlier atomic for this slot may still land. */
+  #isSlotInDoubt = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+    this.feed = newId(options.random);
+  }
+
+  /** Lets the store's work be committed soon. */
+  add(participant: Participant): void {
+    if (this.#waiting.has(participant)) return;
+    this.#ready.add(participant);
+    this.#wake();
+    if (this.#running) return;
+    // Deferred, so that all mutations of the current tick ride in one commit.
+    this.#running = new Promise<void>((resolve) =>
+      this.#options.clock.defer(resolve)
+    )
+      .then(() => this.#run());
+  }
+
+  /** Resolves when nothing is left to commit. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#ready.size + this.#waiting.size > 0) {
+      if (this.#ready.size > 0) await this.#round(this.#choose());
+      else await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    this.#running = undefined;
+  }
+
+  #choose(): Participant[] {
+    const chosen: Participant[] = [];
+    for (const participant of this.#ready) {
+      if (this.#contended.has(participant)) {
+        if (chosen.length > 0) continue;
+        chosen.push(participant);
+        break;
+      }
+      chosen.push(participant);
+      if (chosen.length === STORES_PER_ATOMIC) break;
+    }
+    for (const participant of chosen) this.#ready.delete(participant);
+    return chosen;
+  }
+
+  async #round(chosen: readonly Participant[]): Promise<void> {
+    const prepared = new Map<Participant, StoreCommit>();
+    let bytes = 0;
+    let checks = 0;
+    for (const participant of chosen) {
+      const commit =
+        bytes < ENTRY_BYTES_PER_ATOMIC && checks < CHECKS_PER_ATOMIC
+          ? await this.#prepare(participant, ENTRY_BYTES_PER_ATOMIC - bytes)
+          : undefined;
+      if (!commit) continue;
+      const size = commit.entryBlob ? 0 : commit.entryBytes?.byteLength ?? 0;
+      const needs = 1 + (commit.flip ? 1 : 0) + (commit.entryBlob ? 1 : 0);
+      // A store that does not fit any more comes first in the next round.
+      if (
+        prepared.size > 0 &&
+        (bytes + size > ENTRY_BYTES_PER_ATOMIC ||
+          checks + needs > CHECKS_PER_ATOMIC)
+      ) {
+        continue;
+      }
+      bytes += size;
+      checks += needs;
+      prepared.set(participant, commit);
+    }
+    if (prepared.size > 0) await this.#commit(prepared);
+    for (const participant of chosen) {
+      if (participant.hasWork() && !this.#waiting.has(participant)) {
+        this.#ready.add(participant);
+      }
+    }
+  }
+
+  async #prepare(
+    participant: Participant,
+    maxBytes: number,
+  ): Promise<StoreCommit | undefined> {
+    const deadline = this.#deadline();
+    for (let retry = 0;; retry++) {
+      try {
+        await this.#inTime(participant.refresh(), deadline);
+        return await this.#inTime(
+          Promise.resolve(participant.prepare(maxBytes)),
+          deadline,
+        );
+      } catch (error) {
+        // A store that is corrupt stays so; a KV that fails may recover.
+        const isFinal = error instanceof HeadwaterError;
+        if (isFinal || this.#options.clock.monotonic() >= deadline) {
+          participant.failed(undefined, isFinal ? error : unavailable(error));
+          return undefined;
+        }
+        await this.#pause(retry);
+      }
+    }
+  }
+
+  async #commit(
+    prepared: ReadonlyMap<Participant, StoreCommit>,
+  ): Promise<void> {
+    const commits = [...prepared.values()];
+    const commitId = `${this.feed}.${++this.#attempt}`;
+    const position = this.#options.sync
+      ? { feed: this.feed, slot: this.#slot }
+      : undefined;
+    let result: CommitResult;
+    try {
+      result = await this.#tryCommit(commits, commitId, position);
+    } catch (error) {
+      this.#isSlotInDoubt = true;
+      for (const [participant, commit] of prepared) {
+        participant.conflicted();
+        participant.failed(commit, unavailable(error));
+      }
+      return;
+    }
+    if (!result.ok) return await this.#conflict(prepared, position);
+    this.figures.commits++;
+    if (position && takesSlot(commits)) {
+      this.#slot++;
+      this.#isSlotInDoubt = false;
+    }
+    for (const [participant, commit] of prepared) {
+      this.figures.mutations += commit.entry?.mutations.length ?? 0;
+      this.#contended.delete(participant);
+      participant.committed(commit, result.stamp);
+    }
+  }
+
+  /** Tries until it is known what became of the atomic; throws where that cannot be told in time. */
+  async #tryCommit(
+    commits: readonly StoreCommit[],
+    commitId: string,
+    position: FeedPosition | undefined,
+  ): Promise<CommitResult> {
+    const deadline = this.#deadline();
+    let mayHaveLanded = false;
+    for (let retry = 0;; retry++) {
+      try {
+        const atomic = buildAtomic(this.#options.kv, commits, {
+          commitId,
+          position,
+        });
+        const result = await this.#inTime(atomic.commit(), deadline);
+        if (result.ok) return { ok: true, stamp: result.versionstamp };
+        const landed = mayHaveLanded &&
+          await this.#hasLanded(commits, commitId, position);
+        return landed ? { ok: true, stamp: undefined } : { ok: false };
+      } catch (error) {
+        mayHaveLanded = true;
+        if (this.#options.clock.monotonic() >= deadline) throw error;
+        this.figures.retries++;
+        await this.#pause(retry);
+      }
+    }
+  }
+
+  async #hasLanded(
+    commits: readonly StoreCommit[],
+    commitId: string,
+    position: FeedPosition | undefined,
+  ): Promise<boolean> {
+    if (position && takesSlot(commits)) {
+      return await this.#slotHolder(position) === commitId;
+    }
+    // All heads of an atomic carry its id, so one of them tells.
+    const commit = commits.find((commit) => commit.head);
+    if (!commit) return false;
+    const { value, versionstamp } = await this.#options.kv.get(
+      headKey(commit.id),
+    );
+    return versionstamp !== null && decodeHead(value).commitId === commitId;
+  }
+
+  async #slotHolder(position: FeedPosition): Promise<string | undefined> {
+    const { value, versionstamp } = await this.#options.kv.get(
+      slotKey(position.feed, position.slot),
+    );
+    return versionstamp === null ? undefined : decodeSlot(value).commitId;
+  }
+
+  async #conflict(
+    prepared: ReadonlyMap<Participant, StoreCommit>,
+    position: FeedPosition | undefined,
+  ): Promise<void> {
+    this.figures.conflicts++;
+    if (position && this.#isSlotInDoubt) {
+      // The atomic that was given up has landed after all: its slot is used.
+      const holder = await this.#slotHolder(position).catch(() => undefined);
+      if (holder !== undefined) {
+        this.#slot++;
+        this.#isSlotInDoubt = false;
+      }
+    }
+    const stores = [...prepared.keys()];
+    for (const participant of stores) participant.conflicted();
+    const [only] = stores;
+    if (stores.length > 1 || !only) {
+      // Not known which of them it was: each goes alone once.
+      for (const participant of stores) this.#contended.set(participant, 0);
+      return;
+    }
+    const tries = this.#contended.get(only) ?? 0;
+    this.#contended.set(only, tries + 1);
+    // Servers that write to one store take turns, or none of them would get on.
+    this.#waiting.add(only);
+    void this.#pause(tries).then(() => {
+      this.#waiting.delete(only);
+      this.#ready.add(only);
+      this.#wake();
+    });
+  }
+
+  #deadline(): number {
+    return this.#options.clock.monotonic() + this.#options.commitMs;
+  }
+
+  async #pause(retry: number): Promise<void> {
+    const { clock, random } = this.#options;
+    const ms = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retry) * random.float();
+    await new Promise<void>((resolve) => clock.setTimer(ms, resolve));
+  }
+
+  /** Gives up waiting at the deadline: a KV that hangs must not hang its writers. */
+  async #inTime<T>(promise: Promise<T>, deadline: number): Promise<T> {
+    const { clock } = this.#options;
+    let cancel = (): void => {};
+    const late = new Promise<never>((_, reject) => {
+      const timer = clock.setTimer(
+        Math.max(0, deadline - clock.monotonic()),
+        () => reject(new Error("The KV did not answer in time")),
+      );
+      cancel = () => timer.cancel();
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      cancel();
+    }
+  }
+}
+
+type CommitResult = { ok: true; stamp: string | undefined } | { ok: false };
+
+function unavailable(cause: unknown): HeadwaterError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new HeadwaterError(
+    "unavailable",
+    `Cannot commit: the KV failed: ${reason}`,
+    {
+      cause,
+      outcome: "unknown",
+    },
+  );
+}

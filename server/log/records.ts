@@ -1,0 +1,285 @@
+/**
+ * What the KV holds of a store: head, log entry and their bytes. Values are
+ * MessagePack in a `Uint8Array`, since values that V8 serialised in Deno cannot
+ * be read by `@deno/kv` on Node, and back.
+ *
+ * @module
+ */
+import { decodeJson, encodeJson } from "../../protocol/codec.ts";
+import { type ErrorCode, HeadwaterError } from "../../protocol/errors.ts";
+import { decodePatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import type { Json } from "../../protocol/value.ts";
+
+/** Bytes that lie in the KV as immutable chunks. */
+export interface BlobRef {
+  readonly id: string;
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
+/** Where the newest snapshot is: the encoded state, then the encoded numbers. */
+export interface SnapshotRef extends BlobRef {
+  readonly version: number;
+  readonly stateBytes: number;
+  /** Bytes of log that lead to it. */
+  readonly logBytes: number;
+}
+
+/** The one record that every commit to a store checks. */
+export interface Head {
+  readonly epoch: string;
+  readonly version: number;
+  /** Who made `version`; part of resume tokens. */
+  readonly writer: string;
+  /** Id of the atomic that wrote this head; tells what became of one that threw. */
+  readonly commitId: string;
+  /** The log holds every version above it. */
+  readonly floor: number;
+  readonly snapshot?: SnapshotRef;
+  /** Log time of `version`; never goes back. */
+  readonly timeMs: number;
+  /** Bytes of all log entries of this epoch so far. */
+  readonly logBytes: number;
+  /** Whether `onCreate` has taken effect since the creation or the last reset. */
+  readonly initialized: boolean;
+  readonly expiresAtMs?: number;
+  /** The epoch whose state this one took over, after the KV was found set back. */
+  readonly mintedFrom?: string;
+}
+
+/** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
+export interface Origin {
+  readonly session: string;
+  readonly issuedAtMs: number;
+  readonly call: number;
+  readonly n: number;
+  /** Lowest call whose answer the client still awaited. */
+  readonly oldest: number;
+}
+
+/** Why a numbered write was refused; said again to a call that is run again. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** One mutation: one version. */
+export interface Mutation {
+  readonly patch: Patch;
+  /** Client on whose behalf it was made. */
+  readonly author?: string;
+  readonly origin?: Origin;
+  /** What the recipe returned, where it must be given again to a resent call. */
+  readonly value?: Json;
+  /** The recipe threw: the patch is empty, but the number is used up. */
+  readonly refused?: Refusal;
+}
+
+/** What one commit did to one store: versions `from + 1` to `from + mutations.length`. */
+export interface LogEntry {
+  readonly from: number;
+  /** Writer of version `from`. */
+  readonly previous: string;
+  readonly writer: string;
+  readonly timeMs: number;
+  /** Bytes of all entries of the epoch before this one. */
+  readonly bytesBefore: number;
+  readonly mutations: readonly Mutation[];
+}
+
+/** Last version of an entry. */
+export function entryVersion(entry: LogEntry): number {
+  return entry.from + entry.mutations.length;
+}
+
+/** Encodes a head. */
+export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
+  const { snapshot: s } = head;
+  return encodeJson({
+    e: head.epoch,
+    v: head.version,
+    w: head.writer,
+    c: head.commitId,
+    f: head.floor,
+    t: head.timeMs,
+    b: head.logBytes,
+    i: head.initialized,
+    ...(s &&
+      { s: [s.id, s.chunks, s.bytes, s.version, s.stateBytes, s.logBytes] }),
+    ...(head.expiresAtMs !== undefined && { x: head.expiresAtMs }),
+    ...(head.mintedFrom !== undefined && { m: head.mintedFrom }),
+  });
+}
+
+/** Decodes a head. */
+export function decodeHead(value: unknown): Head {
+  const r = decodeRecord(value, "head");
+  const s = r["s"] as [string, ...number[]] | undefined;
+  return {
+    epoch: text(r["e"]),
+    version: integer(r["v"]),
+    writer: text(r["w"]),
+    commitId: text(r["c"]),
+    floor: integer(r["f"]),
+    timeMs: integer(r["t"]),
+    logBytes: integer(r["b"]),
+    initialized: r["i"] === true,
+    ...(s && {
+      snapshot: {
+        id: text(s[0]),
+        chunks: integer(s[1]),
+        bytes: integer(s[2]),
+        version: integer(s[3]),
+        stateBytes: integer(s[4]),
+        logBytes: integer(s[5]),
+      },
+    }),
+    ...(r["x"] !== undefined && { expiresAtMs: integer(r["x"]) }),
+    ...(r["m"] !== undefined && { mintedFrom: text(r["m"]) }),
+  };
+}
+
+/** Encodes a log entry. */
+export function encodeEntry(entry: LogEntry): Uint8Array<ArrayBuffer> {
+  return encodeJson(entryToJson(entry));
+}
+
+/** Decodes a log entry. */
+export function decodeEntry(value: unknown): LogEntry {
+  return entryFromJson(decodeRecord(value, "log entry"));
+}
+
+/** The value of a log key whose entry lies in chunks. */
+export function encodeBlobRef(blob: BlobRef): Uint8Array<ArrayBuffer> {
+  return encodeJson({ z: [blob.id, blob.chunks, blob.bytes] });
+}
+
+/** The chunks of a log value, or undefined where the entry is in the value itself. */
+export function decodeBlobRef(value: unknown): BlobRef | undefined {
+  const z = decodeRecord(value, "log entry")["z"] as
+    | [string, number, number]
+    | undefined;
+  return z && { id: text(z[0]), chunks: integer(z[1]), bytes: integer(z[2]) };
+}
+
+/** Encodes any small record. */
+export function encodeRecord(json: Json): Uint8Array<ArrayBuffer> {
+  return encodeJson(json);
+}
+
+/** The error for bytes that cannot be what they should be; never an empty store. */
+export function corrupt(what: string, cause?: unknown): HeadwaterError {
+  return new HeadwaterError(
+    "store_unreadable",
+    `Cannot read ${what}: its bytes are corrupt`,
+    {
+      cause,
+    },
+  );
+}
+
+function entryToJson(entry: LogEntry): Json {
+  return {
+    f: entry.from,
+    q: entry.previous,
+    w: entry.writer,
+    t: entry.timeMs,
+    b: entry.bytesBefore,
+    m: entry.mutations.map(mutationToJson),
+  };
+}
+
+function entryFromJson(r: { readonly [key: string]: Json }): LogEntry {
+  if (!Array.isArray(r["m"])) throw corrupt("log entry");
+  return {
+    from: integer(r["f"]),
+    previous: text(r["q"]),
+    writer: text(r["w"]),
+    timeMs: integer(r["t"]),
+    bytesBefore: integer(r["b"]),
+    mutations: r["m"].map((json: Json) =>
+      mutationFromJson(fields(json, "mutation"))
+    ),
+  };
+}
+
+function mutationToJson(mutation: Mutation): Json {
+  const { origin, author, value, refused } = mutation;
+  return {
+    p: encodePatch(mutation.patch),
+    ...(author !== undefined && { a: author }),
+    ...(origin && {
+      o: [
+        origin.session,
+        origin.issuedAtMs,
+        origin.call,
+        origin.n,
+        origin.oldest,
+      ],
+    }),
+    ...(value !== undefined && { r: value }),
+    ...(refused !== undefined && { x: [refused.code, refused.message] }),
+  };
+}
+
+function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
+  const o = r["o"] as readonly Json[] | undefined;
+  const x = r["x"] as readonly Json[] | undefined;
+  return {
+    patch: decodePatch(r["p"]),
+    ...(r["a"] !== undefined && { author: text(r["a"]) }),
+    ...(o && { origin: originFromJson(o) }),
+    ...(r["r"] !== undefined && { value: r["r"] }),
+    ...(x &&
+      { refused: { code: text(x[0]) as ErrorCode, message: text(x[1]) } }),
+  };
+}
+
+function originFromJson(o: readonly Json[]): Origin {
+  return {
+    session: text(o[0]),
+    issuedAtMs: integer(o[1]),
+    call: integer(o[2]),
+    n: integer(o[3]),
+    oldest: integer(o[4]),
+  };
+}
+
+/** Decodes any record into its fields. */
+export function decodeRecord(
+  value: unknown,
+  what: string,
+): { readonly [key: string]: Json } {
+  if (!(value instanceof Uint8Array)) throw corrupt(what);
+  let json: Json;
+  try {
+    json = decodeJson(value);
+  } catch (error) {
+    throw corrupt(what, error);
+  }
+  return fields(json, what);
+}
+
+function fields(
+  json: Json | undefined,
+  what: string,
+): { readonly [key: string]: Json } {
+  if (json === null || typeof json !== "object" || Array.isArray(json)) {
+    throw corrupt(what);
+  }
+  return json as { readonly [key: string]: Json };
+}
+
+/** A field that must be a string. */
+export function text(json: Json | undefined): string {
+  if (typeof json !== "string") throw corrupt("record");
+  return json;
+}
+
+/** A field that must be an integer. */
+export function integer(json: Json | undefined): number {
+  if (typeof json !== "number" || !Number.isSafeInteger(json)) {
+    throw corrupt("record");
+  }
+  return json;
+}

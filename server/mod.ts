@@ -1,0 +1,82 @@
+/**
+ * The server half of Headwater: shared state that the server owns and everyone
+ * sees. When run, it is a server with a start page.
+ *
+ * @example A store, a function, and a port
+ * ```ts
+ * import { createServer } from "@headwater/sync/server";
+ *
+ * const server = createServer({ kv: ":memory:" });
+ * const counter = server.createStore("Counter", { count: 0 });
+ * server.handle("counter.add", async ({ by }: { by: number }) => {
+ *   const { value } = await counter.update((draft) => draft.count += by);
+ *   return value;
+ * });
+ * await server.listen({ port: 0 });
+ * await server.close();
+ * ```
+ *
+ * @module
+ */
+import { runCli } from "../adapters/cli.ts";
+import { denoPorts } from "../adapters/deno_ports.ts";
+import { Server, type ServerOptions } from "./server.ts";
+
+/**
+ * Creates a server. Nothing is opened before it listens, answers a request or a
+ * store is used.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "@headwater/sync/server";
+ *
+ * await using server = createServer({ kv: ":memory:" });
+ * const todos = server.createStore("Todos", { items: [] as string[] });
+ * await todos.update((draft) => void draft.items.push("Write it down"));
+ * ```
+ *
+ * @throws {RangeError} if a limit is not a positive number.
+ */
+export function createServer(options: ServerOptions = {}): Server {
+  return new Server(options, denoPorts());
+}
+
+export { Server } from "./server.ts";
+export { DynamicStore, StaticStore } from "./stores/handles.ts";
+export { HeadwaterError, LimitError } from "../protocol/errors.ts";
+export { DEFAULT_LIMITS } from "../protocol/limits.ts";
+
+export type { Page } from "./http/routes.ts";
+export type { Health } from "./http/routes.ts";
+export type {
+  CallContext,
+  FunctionHandler,
+  FunctionOptions,
+} from "./functions.ts";
+export type { ListenOptions, RequestInfo, ServerOptions } from "./server.ts";
+export type {
+  CreateHook,
+  StoreOptions,
+  TerminateHook,
+} from "./stores/definition.ts";
+export type { Written } from "./stores/handles.ts";
+export type { History } from "./log/compaction.ts";
+export type {
+  Kv,
+  KvAtomic,
+  KvEntry,
+  KvKey,
+  KvKeyPart,
+  KvSelector,
+} from "./ports.ts";
+export type {
+  ErrorBody,
+  ErrorCode,
+  HeadwaterErrorOptions,
+  Outcome,
+} from "../protocol/errors.ts";
+export type { Limits } from "../protocol/limits.ts";
+export type { Recipe } from "../protocol/draft.ts";
+export type { Json } from "../protocol/value.ts";
+
+if (import.meta.main) await runCli(createServer);

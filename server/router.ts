@@ -1,0 +1,173 @@
+/**
+ * From a frame to what it asks for. What a connection may do is decided here
+ * and only here.
+ *
+ * @module
+ */
+import { encodeFrame } from "../protocol/codec.ts";
+import {
+  type ErrorBody,
+  HeadwaterError,
+  LimitError,
+  toErrorBody,
+  unreachable,
+} from "../protocol/errors.ts";
+import {
+  type CallFrame,
+  CLOSE,
+  type HelloFrame,
+  PROTOCOL_VERSION,
+  type SubscribeFrame,
+} from "../protocol/frames.ts";
+import type { Limits } from "../protocol/limits.ts";
+import type { Connection, ReceivedFrame } from "./connection.ts";
+import type { Functions, FunctionsEnvironment } from "./functions.ts";
+import { Subscription } from "./subscription.ts";
+
+/** What the frames are handled with, once the server has opened its KV. */
+export interface RouterOptions {
+  readonly limits: Limits;
+  readonly serverId: string;
+  readonly functions: Functions;
+  /** Opens the KV if it is not open yet. */
+  readonly open: () => Promise<FunctionsEnvironment>;
+  readonly heartbeatMs: () => number;
+}
+
+const PONG = encodeFrame({ type: "pong" });
+
+/** See the module's documentation. */
+export class Router {
+  readonly #options: RouterOptions;
+
+  /** A router over what the server has. */
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  /** Handles one frame. */
+  dispatch(connection: Connection, frame: ReceivedFrame): void | Promise<void> {
+    if (frame.type === "hello") return this.#hello(connection, frame);
+    if (!connection.session) {
+      return connection.close(
+        CLOSE.badFrame,
+        `Expected a hello, got "${frame.type}"`,
+      );
+    }
+    switch (frame.type) {
+      case "sub":
+        return this.#subscribe(connection, frame);
+      case "unsub":
+        return this.#unsubscribe(connection, frame.name);
+      case "rpc":
+        return this.#call(connection, frame);
+      case "ping":
+        return connection.outbox.push(PONG);
+      case "refused":
+        return frame.of === "rpc"
+          ? this.#refuseCall(connection, frame.id, frame.error)
+          : connection.refuse(frame.error, frame.name);
+      default:
+        return unreachable(frame);
+    }
+  }
+
+  async #hello(connection: Connection, frame: HelloFrame): Promise<void> {
+    if (frame.protocol !== PROTOCOL_VERSION) {
+      const reason =
+        `The server speaks protocol ${PROTOCOL_VERSION}, not ${frame.protocol}`;
+      return connection.close(CLOSE.badVersion, reason);
+    }
+    const { limits, serverId, open, heartbeatMs } = this.#options;
+    const { sessions } = await open();
+    const { session, resumed } = await sessions.begin({
+      resume: frame.session,
+      identity: frame.identity,
+    });
+    // The socket may have ended while the secret was read: nobody would release the session.
+    if (connection.isClosed) return sessions.release(session);
+    const before = connection.welcome(session);
+    if (before) sessions.release(before);
+    connection.outbox.push(encodeFrame({
+      type: "welcome",
+      protocol: PROTOCOL_VERSION,
+      clientId: session.clientId,
+      session: session.token,
+      resumed,
+      sessionMs: limits.sessionMs,
+      heartbeatMs: heartbeatMs(),
+      messageBytes: limits.messageBytes,
+      serverId,
+    }));
+  }
+
+  async #subscribe(
+    connection: Connection,
+    frame: SubscribeFrame,
+  ): Promise<void> {
+    const { name, token } = frame;
+    const { limits, open } = this.#options;
+    const existing = connection.subscriptions.get(name);
+    if (
+      !existing &&
+      connection.subscriptions.size >= limits.subscriptionsPerConnection
+    ) {
+      const error = new LimitError(
+        `subscribe to "${name}"`,
+        "subscriptionsPerConnection",
+        limits.subscriptionsPerConnection,
+        connection.subscriptions.size + 1,
+      );
+      return connection.refuse(toErrorBody(error, "limit"), name);
+    }
+    const subscription = existing ?? new Subscription(name, connection);
+    connection.subscriptions.set(name, subscription);
+    try {
+      const { stores, namespace } = await open();
+      const store = await stores.open({ namespace, name });
+      await subscription.attach(store, token);
+    } catch (error) {
+      // Told already, where the store ended while it was read.
+      if (subscription.isOver) return;
+      subscription.end();
+      connection.refuse(toErrorBody(error, "store_unreadable"), name);
+      connection.finished(subscription);
+    }
+  }
+
+  #unsubscribe(connection: Connection, name: string): void {
+    const subscription = connection.subscriptions.get(name);
+    if (!subscription) return;
+    subscription.end();
+    connection.finished(subscription);
+  }
+
+  async #call(connection: Connection, frame: CallFrame): Promise<void> {
+    const env = await this.#options.open();
+    const { session } = connection;
+    if (!session || connection.isClosed) return;
+    const expired = env.sessions.isExpired(session);
+    if (expired || frame.id < session.oldest) {
+      const why = expired
+        ? "its session has expired"
+        : "its answer was not awaited any more";
+      const error = new HeadwaterError(
+        "unknown",
+        `Cannot run call ${frame.id}: ${why}`,
+        {
+          outcome: frame.resent ? "unknown" : "notApplied",
+        },
+      );
+      return this.#refuseCall(
+        connection,
+        frame.id,
+        toErrorBody(error, "unknown"),
+      );
+    }
+    connection.answer(await this.#options.functions.call(env, session, frame));
+  }
+
+  #refuseCall(connection: Connection, id: number, error: ErrorBody): void {
+    connection.outbox.push(encodeFrame({ type: "res", id, error }));
+  }
+}

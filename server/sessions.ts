@@ -1,0 +1,246 @@
+/**
+ * Sessions: what a resent call is recognised by. They are issued by the server
+ * and signed, so that any server over the same KV knows its own without a record
+ * for each; a name that a client chooses itself would be information only.
+ *
+ * @module
+ */
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { newId, toText } from "./log/ids.ts";
+import type { WrittenTo } from "./log/answers.ts";
+import { secretKey } from "./log/keys.ts";
+import type { Clock, Kv, Random, Timer } from "./ports.ts";
+
+/** A call's answer, as it was or will be sent. */
+export interface Answer {
+  readonly frame: Uint8Array<ArrayBuffer>;
+  /** What the caller's subscriptions must show when it gets the answer. */
+  readonly written: readonly WrittenTo[];
+}
+
+/** An answer above this size is not kept: the call runs again, and its writes give the first values. */
+const KEPT_ANSWER_BYTES = 64 * 1024;
+/** Answers of a session are kept so long after its connection ended. */
+const KEPT_MS = 2 * 60 * 1000;
+
+/** One session, as this server knows it. */
+export class Session {
+  readonly id: string;
+  readonly clientId: string;
+  readonly issuedAtMs: number;
+  /** The proof that the client keeps. */
+  readonly token: string;
+  readonly #answers = new Map<number, Answer | Promise<Answer>>();
+  #oldest = 1;
+
+  /** Made by {@linkcode Sessions}. */
+  constructor(
+    fields: { id: string; clientId: string; issuedAtMs: number; token: string },
+  ) {
+    this.id = fields.id;
+    this.clientId = fields.clientId;
+    this.issuedAtMs = fields.issuedAtMs;
+    this.token = fields.token;
+  }
+
+  /** Whether nothing is remembered for it. */
+  get isEmpty(): boolean {
+    return this.#answers.size === 0;
+  }
+
+  /** Lowest call that the client still awaits. */
+  get oldest(): number {
+    return this.#oldest;
+  }
+
+  /** The answer of a call that runs or ran here, or that of running it now. */
+  answer(
+    call: number,
+    oldest: number,
+    run: () => Promise<Answer>,
+  ): Promise<Answer> {
+    this.#forgetBelow(oldest);
+    const known = this.#answers.get(call);
+    if (known) return Promise.resolve(known);
+    const running = run();
+    this.#answers.set(call, running);
+    running.then((answer) => {
+      if (call < this.#oldest || answer.frame.byteLength > KEPT_ANSWER_BYTES) {
+        this.#answers.delete(call);
+      } else {
+        this.#answers.set(call, answer);
+      }
+    }, () => this.#answers.delete(call));
+    return running;
+  }
+
+  #forgetBelow(oldest: number): void {
+    if (oldest <= this.#oldest) return;
+    this.#oldest = oldest;
+    for (const call of this.#answers.keys()) {
+      if (call < oldest) this.#answers.delete(call);
+    }
+  }
+}
+
+/** Issues, recognises and remembers sessions. */
+export class Sessions {
+  readonly #kv: Kv;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #sessionMs: number;
+  readonly #live = new Map<
+    string,
+    { session: Session; connections: number; forget?: Timer }
+  >();
+  #secret: Uint8Array | undefined;
+
+  /** Sessions that are good for `sessionMs`. */
+  constructor(
+    { kv, clock, random, sessionMs }: {
+      kv: Kv;
+      clock: Clock;
+      random: Random;
+      sessionMs: number;
+    },
+  ) {
+    this.#kv = kv;
+    this.#clock = clock;
+    this.#random = random;
+    this.#sessionMs = sessionMs;
+  }
+
+  /** Sessions in memory. */
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /**
+   * The session of a connection: the one that `resume` proves, or a fresh one,
+   * for the client that `identity` proves.
+   */
+  async begin(
+    { resume, identity }: {
+      resume?: string | undefined;
+      identity?: string | undefined;
+    },
+  ): Promise<{ session: Session; resumed: boolean }> {
+    const secret = await this.#getSecret();
+    const known = resume === undefined
+      ? undefined
+      : this.#verify(resume, secret);
+    if (known && !this.isExpired(known)) {
+      return { session: this.#hold(known), resumed: true };
+    }
+    const before = known ??
+      (identity === undefined ? undefined : this.#verify(identity, secret));
+    const fields = {
+      id: newId(this.#random),
+      clientId: before?.clientId ?? newId(this.#random),
+      issuedAtMs: Math.floor(this.#clock.now()),
+    };
+    const token = sign(fields, secret);
+    return {
+      session: this.#hold(new Session({ ...fields, token })),
+      resumed: false,
+    };
+  }
+
+  /** Whether the session is past its time: what it wrote may be forgotten. */
+  isExpired({ issuedAtMs }: { issuedAtMs: number }): boolean {
+    return this.#clock.now() - issuedAtMs >= this.#sessionMs;
+  }
+
+  /** A connection of the session has ended. */
+  release(session: Session): void {
+    const live = this.#live.get(session.id);
+    if (!live || --live.connections > 0) return;
+    if (session.isEmpty) this.#live.delete(session.id);
+    else {live.forget = this.#clock.setTimer(KEPT_MS, () =>
+        this.#live.delete(session.id));}
+  }
+
+  /** An id that is the same whenever the call is run again, and that no client can guess. */
+  deriveId(session: Session, call: number, n: number): string {
+    // A session exists, so the secret has been read.
+    return toText(
+      mac(this.#secret!, `id.${session.id}.${call}.${n}`).subarray(0, 12),
+    );
+  }
+
+  /** Forgets everything. */
+  close(): void {
+    for (const { forget } of this.#live.values()) forget?.cancel();
+    this.#live.clear();
+  }
+
+  #hold(session: Session): Session {
+    const live = this.#live.get(session.id);
+    if (!live) {
+      this.#live.set(session.id, { session, connections: 1 });
+      return session;
+    }
+    live.forget?.cancel();
+    live.connections++;
+    return live.session;
+  }
+
+  #verify(token: string, secret: Uint8Array): Session | undefined {
+    const [clientId = "", id = "", issued = "", ...rest] = token.split(".");
+    const issuedAtMs = Number.parseInt(issued, 36);
+    if (rest.length !== 1 || !Number.isSafeInteger(issuedAtMs)) {
+      return undefined;
+    }
+    const fields = { id, clientId, issuedAtMs };
+    // The signed text is made anew, so there is one token for each session.
+    return isEqual(sign(fields, secret), token)
+      ? new Session({ ...fields, token })
+      : undefined;
+  }
+
+  async #getSecret(): Promise<Uint8Array> {
+    const key = secretKey();
+    while (!this.#secret) {
+      const { value } = await this.#kv.get(key);
+      if (value instanceof Uint8Array) {
+        this.#secret = value;
+        break;
+      }
+      const secret = this.#random.bytes(32);
+      // Another server may make it at the same time: the first one's is read again.
+      await this.#kv.atomic().check({ key, versionstamp: null }).set(
+        key,
+        secret,
+      ).commit();
+    }
+    return this.#secret;
+  }
+}
+
+function sign(
+  { clientId, id, issuedAtMs }: {
+    clientId: string;
+    id: string;
+    issuedAtMs: number;
+  },
+  secret: Uint8Array,
+): string {
+  const text = `${clientId}.${id}.${issuedAtMs.toString(36)}`;
+  return `${text}.${toText(mac(secret, `session.${text}`))}`;
+}
+
+/** HMAC-SHA-256 (RFC 2104). */
+function mac(secret: Uint8Array, text: string): Uint8Array {
+  return hmac(sha256, secret, new TextEncoder().encode(text));
+}
+
+/** Compares in a time that does not tell how much is right. */
+function isEqual(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) {
+    difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  }
+  return difference === 0;
+}

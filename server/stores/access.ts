@@ -1,0 +1,124 @@
+/**
+ * What the handles of stores do, for any store of a namespace.
+ *
+ * @module
+ */
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { cleanName } from "../../protocol/value.ts";
+import type { CallScopes } from "../call_scope.ts";
+import type { StoreId } from "../log/keys.ts";
+import type { Changer, Written } from "./commit_queue.ts";
+import type { StoreRegistry } from "./registry.ts";
+import type { Store } from "./store.ts";
+
+/** How often a write begins again because its store was deleted under it. */
+const ATTEMPTS = 4;
+
+/** See the module's documentation. */
+export class StoreAccess {
+  readonly #registry: () => Promise<StoreRegistry>;
+  readonly #opened: () => StoreRegistry | undefined;
+  readonly #scopes: CallScopes;
+  readonly #namespace: string;
+  readonly #nameLength: number;
+
+  /** Access to the stores of one namespace. */
+  constructor(
+    { registry, opened, scopes, namespace, nameLength }: {
+      registry: () => Promise<StoreRegistry>;
+      opened: () => StoreRegistry | undefined;
+      scopes: CallScopes;
+      namespace: string;
+      nameLength: number;
+    },
+  ) {
+    this.#registry = registry;
+    this.#opened = opened;
+    this.#scopes = scopes;
+    this.#namespace = namespace;
+    this.#nameLength = nameLength;
+  }
+
+  /** The id of a full name. */
+  idOf(name: string): StoreId {
+    return {
+      namespace: this.#namespace,
+      name: cleanName(name, "store", this.#nameLength),
+    };
+  }
+
+  /** The store in memory, if it is there. */
+  loaded(name: string): Store | undefined {
+    return this.#opened()?.loaded(this.idOf(name));
+  }
+
+  /** The store, loaded if it exists. */
+  async find(name: string): Promise<Store | undefined> {
+    return await (await this.#registry()).find(this.idOf(name));
+  }
+
+  /** The store, created if need be. */
+  async open(name: string): Promise<Store> {
+    return await (await this.#registry()).open(this.idOf(name));
+  }
+
+  /** Whether the store exists. */
+  async has(name: string): Promise<boolean> {
+    return await (await this.#registry()).has(this.idOf(name));
+  }
+
+  /** Commits a change; within a function it is numbered, so that it applies once. */
+  async mutate(name: string, change: Changer): Promise<Written> {
+    const id = this.idOf(name);
+    const scope = this.#scopes.current();
+    const source = scope
+      ? { origin: scope.nextOrigin(id), author: scope.clientId }
+      : {};
+    for (let attempt = 1;; attempt++) {
+      const loaded = this.#opened()?.loaded(id);
+      const store = loaded?.isInitialized ? loaded : await this.open(name);
+      try {
+        const written = await store.mutate(change, source);
+        scope?.wrote({ id, epoch: store.epoch, version: written.version });
+        return written;
+      } catch (error) {
+        // A store that is deleted begins another life with the next write.
+        const isGone = error instanceof HeadwaterError &&
+          error.code === "store_deleted";
+        if (!isGone || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Deletes the store; false where there is none. */
+  async delete(name: string): Promise<boolean> {
+    const store = await this.find(name);
+    if (!store) return false;
+    await (await this.#registry()).terminate(store.id);
+    try {
+      await store.delete();
+      return true;
+    } catch (error) {
+      // Another server was quicker: it is gone as asked, but not by this call.
+      if (error instanceof HeadwaterError && error.code === "store_deleted") {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  /** Puts the store back to its definition's state; `onCreate` runs again at its next use. */
+  async reset(name: string): Promise<void> {
+    const store = await this.find(name);
+    if (!store) return;
+    const registry = await this.#registry();
+    await registry.terminate(store.id);
+    const initial = registry.initialOf(store.id);
+    await store.mutate(() => ({
+      state: initial,
+      patch: [{ op: "replace", path: [], value: initial }],
+      value: undefined,
+      initialized: false,
+    }));
+  }
+}

@@ -1,0 +1,322 @@
+/**
+ * The mutations that wait for a store's next commit, and the working copy on
+ * which they run. Nothing here changes the store: until the KV has committed,
+ * every recipe can be run again on a newer state.
+ *
+ * @module
+ */
+import { encodeJson } from "../../protocol/codec.ts";
+import { type Recipe, runRecipe } from "../../protocol/draft.ts";
+import {
+  HeadwaterError,
+  LimitError,
+  toErrorBody,
+} from "../../protocol/errors.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import type { Json } from "../../protocol/value.ts";
+import type { Recorded, WriteNumbers } from "../log/numbers.ts";
+import type { Mutation, Origin, Refusal } from "../log/records.ts";
+import { toState } from "./definition.ts";
+import { sizeOf } from "./size.ts";
+
+/** What a mutation made. */
+export interface Written<R = Json | undefined> {
+  /** Version that contains it. */
+  readonly version: number;
+  /** What the recipe returned; the first time's value where a call is run again. */
+  readonly value: R;
+}
+
+/** What a change does to a state. */
+export interface Change {
+  readonly patch: Patch;
+  readonly state: Json;
+  readonly value: Json | undefined;
+  /** Whether the store counts as initialised afterwards; absent: as before. */
+  readonly initialized?: boolean;
+}
+
+/** How a change is made; may run more than once, on newer states. */
+export type Changer = (state: Json, isInitialized: boolean) => Change;
+
+/** Who makes a mutation. */
+export interface MutationSource {
+  readonly origin?: Origin | undefined;
+  readonly author?: string | undefined;
+}
+
+/** A mutation, or the deletion of the store, that waits. */
+export interface Pending {
+  readonly kind: "mutate" | "delete";
+  readonly change: Changer;
+  readonly source: MutationSource;
+  readonly resolve: (written: Written) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What becomes of a pending mutation once its batch is committed. */
+type Outcome =
+  | { readonly pending: Pending; readonly written: Written }
+  | { readonly pending: Pending; readonly error: unknown };
+
+/** What a run of the queue on a working copy gave. */
+export interface Batch {
+  readonly state: Json;
+  readonly initialized: boolean;
+  readonly mutations: readonly Mutation[];
+  /** Size of each mutation's patch. */
+  readonly sizes: readonly number[];
+  readonly outcomes: readonly Outcome[];
+  /** The state's encoded size is not above it. */
+  readonly stateBound: number;
+}
+
+/** Limits of a queue and its batches. */
+export interface QueueLimits {
+  readonly queuedMutations: number;
+  readonly stateBytes: number;
+  readonly patchBytes: number;
+  readonly recipeValueBytes: number;
+}
+
+/** Mutations of one commit; more would only make its transaction longer. */
+const MUTATIONS_PER_COMMIT = 1_000;
+
+/** Mutations of one store that wait. */
+export class CommitQueue {
+  readonly #name: string;
+  readonly #limits: QueueLimits;
+  #pending: Pending[] = [];
+
+  /** A queue for the store `name`. */
+  constructor(name: string, limits: QueueLimits) {
+    this.#name = name;
+    this.#limits = limits;
+  }
+
+  /** How many wait. */
+  get length(): number {
+    return this.#pending.length;
+  }
+
+  /** Whether the next to come is a deletion. */
+  get isDeletionNext(): boolean {
+    return this.#pending[0]?.kind === "delete";
+  }
+
+  /** Adds a mutation, or refuses it where too many wait. */
+  push(
+    kind: Pending["kind"],
+    change: Changer,
+    source: MutationSource,
+  ): Promise<Written> {
+    const { queuedMutations } = this.#limits;
+    if (this.#pending.length >= queuedMutations) {
+      const action = `queue a write to store "${this.#name}"`;
+      return Promise.reject(
+        new LimitError(
+          action,
+          "queuedMutations",
+          queuedMutations,
+          this.#pending.length + 1,
+        ),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ kind, change, source, resolve, reject });
+    });
+  }
+
+  /** Runs what waits, up to a deletion or `maxBytes`, on a working copy. */
+  run(
+    start: {
+      state: Json;
+      stateBound: number;
+      version: number;
+      initialized: boolean;
+    },
+    numbers: WriteNumbers,
+    maxBytes: number,
+  ): Batch {
+    let { state, stateBound, initialized } = start;
+    const mutations: Mutation[] = [];
+    const sizes: number[] = [];
+    const outcomes: Outcome[] = [];
+    const own = new Map<string, Recorded>();
+    let bytes = 0;
+    for (const pending of this.#pending) {
+      if (
+        pending.kind === "delete" || mutations.length >= MUTATIONS_PER_COMMIT
+      ) break;
+      const { origin, author } = pending.source;
+      const seen = origin &&
+        (numbers.find(origin) ?? own.get(numberOf(origin)));
+      if (seen) {
+        outcomes.push({ pending, ...repeat(seen) });
+        continue;
+      }
+      try {
+        const change = pending.change(state, initialized);
+        const size = sizeOf(change.patch);
+        if (mutations.length > 0 && bytes + size > maxBytes) break;
+        this.#checkSize(change, size, origin);
+        stateBound = this.#checkState(change, stateBound + size);
+        const version = start.version + mutations.length;
+        if (
+          change.patch.length === 0 &&
+          !isWorthRecording(change, initialized, origin)
+        ) {
+          outcomes.push({ pending, written: { version, value: change.value } });
+          continue;
+        }
+        const written = { version: version + 1, value: change.value };
+        mutations.push(toMutation(change, origin, author));
+        sizes.push(size);
+        outcomes.push({ pending, written });
+        if (origin) {
+          own.set(numberOf(origin), {
+            version: version + 1,
+            ...recordable(change),
+          });
+        }
+        ({ state } = change);
+        initialized = change.initialized ?? initialized;
+        bytes += size;
+      } catch (error) {
+        outcomes.push({ pending, error });
+        if (!origin) continue;
+        // Else a call that is run again could succeed where it failed, and do both.
+        const refused = toRefusal(error);
+        mutations.push({ patch: [], origin, refused });
+        sizes.push(0);
+        own.set(numberOf(origin), {
+          version: start.version + mutations.length,
+          refused,
+        });
+      }
+    }
+    return { state, stateBound, initialized, mutations, sizes, outcomes };
+  }
+
+  /** Tells those who wait what became of their mutations, and drops these. */
+  settle(outcomes: readonly Outcome[]): void {
+    this.#pending = this.#pending.slice(outcomes.length);
+    for (const outcome of outcomes) {
+      if ("written" in outcome) outcome.pending.resolve(outcome.written);
+      else outcome.pending.reject(outcome.error);
+    }
+  }
+
+  /** Takes the deletion that comes next. */
+  shift(): Pending | undefined {
+    return this.#pending.shift();
+  }
+
+  /** Rejects everything; `tried` of them were part of a commit whose outcome is not known. */
+  reject(error: HeadwaterError, tried: number): void {
+    const all = this.#pending;
+    this.#pending = [];
+    for (const [index, pending] of all.entries()) {
+      pending.reject(
+        new HeadwaterError(error.code, error.message, {
+          cause: error,
+          outcome: index < tried ? "unknown" : "notApplied",
+        }),
+      );
+    }
+  }
+
+  /** The new bound of the state's size; measures only where the old one is over the limit. */
+  #checkState(change: Change, bound: number): number {
+    const { stateBytes } = this.#limits;
+    if (bound <= stateBytes) return bound;
+    const bytes = encodeJson(change.state).byteLength;
+    if (bytes <= stateBytes) return bytes;
+    throw new LimitError(
+      `write to store "${this.#name}"`,
+      "stateBytes",
+      stateBytes,
+      bytes,
+    );
+  }
+
+  #checkSize(change: Change, size: number, origin: Origin | undefined): void {
+    const { patchBytes, recipeValueBytes } = this.#limits;
+    const store = `store "${this.#name}"`;
+    if (size > patchBytes) {
+      throw new LimitError(`write to ${store}`, "patchBytes", patchBytes, size);
+    }
+    if (!origin || change.value === undefined) return;
+    const bytes = sizeOf(change.value);
+    if (bytes > recipeValueBytes) {
+      // It is kept in the log, to be given again to a call that is run again.
+      const action = `record what a recipe on ${store} returned`;
+      throw new LimitError(action, "recipeValueBytes", recipeValueBytes, bytes);
+    }
+  }
+}
+
+/** A change by a recipe. */
+export function recipeChange<T, R>(recipe: Recipe<T, R>): Changer {
+  // The state has the shape that the definition of the store gave it.
+  return (state) => runRecipe(state as T, recipe, { freeze: true });
+}
+
+/** A change to a given state. */
+export function setChange(value: unknown, what: string): Changer {
+  const state = toState(value, what);
+  return () => ({
+    state,
+    patch: [{ op: "replace", path: [], value: state }],
+    value: undefined,
+  });
+}
+
+function toMutation(
+  change: Change,
+  origin: Origin | undefined,
+  author: string | undefined,
+): Mutation {
+  return {
+    patch: change.patch,
+    ...(author !== undefined && { author }),
+    ...(origin && { origin, ...recordable(change) }),
+  };
+}
+
+/** A recipe that changed nothing is a version only where its answer must be remembered. */
+function isWorthRecording(
+  change: Change,
+  wasInitialized: boolean,
+  origin?: Origin,
+): boolean {
+  if (
+    change.initialized !== undefined && change.initialized !== wasInitialized
+  ) return true;
+  return origin !== undefined && change.value !== undefined;
+}
+
+function numberOf(origin: Origin): string {
+  return `${origin.session} ${origin.call} ${origin.n}`;
+}
+
+function recordable({ value }: Change): { value?: Json } {
+  return value === undefined ? {} : { value };
+}
+
+function toRefusal(error: unknown): Refusal {
+  const { code, message } = toErrorBody(error, "refused");
+  return { code, message };
+}
+
+/** What a write that was seen before gives: the first time's value, or its refusal. */
+function repeat(
+  { version, value, refused }: Recorded,
+): { written: Written } | { error: unknown } {
+  if (!refused) return { written: { version, value } };
+  return {
+    error: new HeadwaterError(refused.code, refused.message, {
+      outcome: "notApplied",
+    }),
+  };
+}

@@ -1,0 +1,162 @@
+/**
+ * Keeps one store's log short. The order is what makes a crash at any point
+ * harmless: chunks, flip to them, raise the floor, delete below it, sweep the
+ * old snapshot.
+ *
+ * @module
+ */
+import { deleteRange, type PendingBlob, writeBlob } from "../log/blobs.ts";
+import type { StoreCommit } from "../log/commit.ts";
+import {
+  type EncodedSnapshot,
+  type History,
+  isSnapshotDue,
+  nextFloor,
+  trimLog,
+} from "../log/compaction.ts";
+import { blobPrefix, pendingKey, type StoreId } from "../log/keys.ts";
+import type { BlobRef, SnapshotRef } from "../log/records.ts";
+import type { Clock, Kv, Random } from "../ports.ts";
+import type { NextHead } from "./next_head.ts";
+
+/** What a compactor needs of its surroundings. */
+export interface CompactorEnvironment {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onError: (error: unknown, id: StoreId) => void;
+}
+
+/** What the next commit changes in the head. */
+export interface HeadChange {
+  readonly head: { readonly snapshot?: SnapshotRef; readonly floor?: number };
+  readonly flip?: PendingBlob;
+  readonly replaced?: BlobRef;
+}
+
+type Phase =
+  | { readonly name: "idle" | "working" }
+  | {
+    readonly name: "flipping";
+    readonly blob: PendingBlob;
+    readonly snapshot: SnapshotRef;
+  }
+  | { readonly name: "raising"; readonly floor: number };
+
+/** See the module's documentation. */
+export class Compactor {
+  readonly #env: CompactorEnvironment;
+  readonly #id: StoreId;
+  readonly #history: History;
+  readonly #commit: () => void;
+  #phase: Phase = { name: "idle" };
+
+  /** A compactor for one store; `commit` asks for a commit that takes the head change. */
+  constructor(
+    env: CompactorEnvironment,
+    { id, history, commit }: {
+      id: StoreId;
+      history: History;
+      commit: () => void;
+    },
+  ) {
+    this.#env = env;
+    this.#id = id;
+    this.#history = history;
+    this.#commit = commit;
+  }
+
+  /** Whether the next commit has a head change to take. */
+  get hasHeadChange(): boolean {
+    return this.#phase.name === "flipping" || this.#phase.name === "raising";
+  }
+
+  /** Whether a compaction is under way. */
+  get isBusy(): boolean {
+    return this.#phase.name !== "idle";
+  }
+
+  /** What the next commit is to change in the head. */
+  headChange(head: NextHead): HeadChange | undefined {
+    const phase = this.#phase;
+    if (phase.name === "raising") {
+      return { head: { floor: Math.max(head.floor, phase.floor) } };
+    }
+    if (phase.name !== "flipping") return undefined;
+    return {
+      head: { snapshot: phase.snapshot },
+      flip: phase.blob,
+      ...(head.snapshot && { replaced: head.snapshot }),
+    };
+  }
+
+  /** A commit took effect; begins or goes on with a compaction. */
+  committed(
+    commit: StoreCommit,
+    head: NextHead,
+    encode: () => EncodedSnapshot,
+  ): void {
+    const phase = this.#phase;
+    if (phase.name === "flipping" && commit.flip === phase.blob) {
+      this.#work(() => this.#afterFlip(head, commit.replaced));
+    } else if (phase.name === "raising" && commit.head?.floor === phase.floor) {
+      this.#work(() => this.#trim(head));
+    } else if (phase.name === "idle" && isSnapshotDue(head)) {
+      // Encoded now, while the state is the head's.
+      const snapshot = encode();
+      this.#work(() => this.#write(head, snapshot));
+    }
+  }
+
+  /** Gives up; what was written is swept later. */
+  abandon(): void {
+    if (this.hasHeadChange) this.#phase = { name: "idle" };
+  }
+
+  async #write(
+    head: NextHead,
+    { bytes, stateBytes }: EncodedSnapshot,
+  ): Promise<Phase> {
+    const { epoch, version, logBytes } = head;
+    const { kv, random } = this.#env;
+    const blob = await writeBlob(kv, random, { id: this.#id, epoch, bytes });
+    return {
+      name: "flipping",
+      blob,
+      snapshot: { ...blob.ref, version, stateBytes, logBytes },
+    };
+  }
+
+  async #afterFlip(
+    head: NextHead,
+    replaced: BlobRef | undefined,
+  ): Promise<Phase> {
+    const { kv, clock } = this.#env;
+    if (replaced) {
+      await deleteRange(kv, blobPrefix(this.#id, head.epoch, replaced.id));
+      await kv.atomic().delete(pendingKey(replaced.id)).commit();
+    }
+    const floor = await nextFloor(kv, this.#id, head, {
+      history: this.#history,
+      nowMs: clock.now(),
+    });
+    return floor > head.floor ? { name: "raising", floor } : { name: "idle" };
+  }
+
+  async #trim(head: NextHead): Promise<Phase> {
+    await trimLog(this.#env.kv, this.#id, head);
+    return { name: "idle" };
+  }
+
+  #work(step: () => Promise<Phase>): void {
+    this.#phase = { name: "working" };
+    step().then((phase) => {
+      this.#phase = phase;
+      if (this.hasHeadChange) this.#commit();
+    }, (error) => {
+      // The store goes on without: the log is longer than it need be, nothing is lost.
+      this.#phase = { name: "idle" };
+      this.#env.onError(error, this.#id);
+    });
+  }
+}

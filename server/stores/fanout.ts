@@ -1,0 +1,310 @@
+/**
+ * What a store's subscribers are sent: each version is encoded once, whoever
+ * listens; under load the patches of a few milliseconds are one frame.
+ *
+ * @module
+ */
+import {
+  encodeFrame,
+  encodeJson,
+  encodeSnapshot,
+} from "../../protocol/codec.ts";
+import type { HeadwaterError } from "../../protocol/errors.ts";
+import type { ResumeToken } from "../../protocol/frames.ts";
+import { composePatches, type Patch } from "../../protocol/patch.ts";
+import type { Json } from "../../protocol/value.ts";
+import type { Clock, Timer } from "../ports.ts";
+
+/** Bytes of recent patches that are kept for resumes and slow subscribers. */
+const RECENT_BYTES = 256 * 1024;
+/** What one send costs, roughly; fan-out may take half of a core, not more. */
+const SEND_MS = 0.008;
+
+/** The wire's view of a state. */
+export interface Position {
+  readonly epoch: string;
+  readonly version: number;
+  readonly writer: string;
+}
+
+/** Whoever is sent a store's changes. */
+export interface Subscriber {
+  /** Takes the frame with versions `from + 1` to `version`. */
+  patched(
+    fanout: Fanout,
+    frame: Uint8Array<ArrayBuffer>,
+    from: number,
+    version: number,
+  ): void;
+  /** The state has moved where no patch leads: it needs a snapshot. */
+  jumped(fanout: Fanout): void;
+  /** The store is gone, or cannot be read any more. */
+  ended(fanout: Fanout, reason: "deleted" | HeadwaterError): void;
+}
+
+interface Recent {
+  readonly version: number;
+  readonly writer: string;
+  readonly patch: Patch;
+  readonly bytes: number;
+}
+
+/** The subscribers of one loaded store. */
+export class Fanout {
+  /** Stands for the store in frames. */
+  readonly number: number;
+  readonly name: string;
+  readonly #clock: Clock;
+  readonly #maxWindowMs: number;
+  readonly #subscribers = new Set<Subscriber>();
+  #position: Position;
+  #state: Json;
+  /** The newest versions, without gap, above `#oldest`. */
+  #recent: Recent[] = [];
+  #recentBytes = 0;
+  #oldest: Position;
+  /** Up to here everything was handed to the subscribers. */
+  #sent: Position;
+  #timer: Timer | undefined;
+  #sentAtMs = -Infinity;
+  #stateBytes:
+    | { version: number; epoch: string; bytes: Uint8Array }
+    | undefined;
+  #snapshot:
+    | { version: number; epoch: string; frame: Uint8Array<ArrayBuffer> }
+    | undefined;
+
+  /** A fan-out that begins at `position`. */
+  constructor(
+    { number, name, clock, maxWindowMs, position, state }: {
+      number: number;
+      name: string;
+      clock: Clock;
+      maxWindowMs: number;
+      position: Position;
+      state: Json;
+    },
+  ) {
+    this.number = number;
+    this.name = name;
+    this.#clock = clock;
+    this.#maxWindowMs = maxWindowMs;
+    this.#position = this.#oldest = this.#sent = position;
+    this.#state = state;
+  }
+
+  /** How many listen. */
+  get size(): number {
+    return this.#subscribers.size;
+  }
+
+  /** Where the store is. */
+  get position(): Position {
+    return this.#position;
+  }
+
+  /** Lets `subscriber` have every change after the current version. */
+  add(subscriber: Subscriber): void {
+    // What is gathered belongs before the current version: it must not reach the newcomer.
+    this.flush();
+    this.#subscribers.add(subscriber);
+  }
+
+  /** Undoes {@linkcode Fanout.add}. */
+  delete(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+  }
+
+  /** Takes the mutations that led to `state`; the last of them made `position`. */
+  push(
+    patches: readonly { readonly patch: Patch; readonly bytes: number }[],
+    { position, state }: { position: Position; state: Json },
+  ): void {
+    let version = position.version - patches.length;
+    for (const { patch, bytes } of patches) {
+      this.#recent.push({
+        version: ++version,
+        writer: position.writer,
+        patch,
+        bytes,
+      });
+      this.#recentBytes += bytes;
+    }
+    this.#position = position;
+    this.#state = state;
+    this.#forget();
+    this.#schedule();
+  }
+
+  /** Takes a state that no patch leads to. */
+  jump(position: Position, state: Json): void {
+    this.#cancel();
+    this.#recent = [];
+    this.#recentBytes = 0;
+    this.#position = this.#oldest = this.#sent = position;
+    this.#state = state;
+    this.#stateBytes = undefined;
+    for (const subscriber of this.#subscribers) subscriber.jumped(this);
+  }
+
+  /** Tells every subscriber that it is over. */
+  end(reason: "deleted" | HeadwaterError): void {
+    this.#cancel();
+    const subscribers = [...this.#subscribers];
+    this.#subscribers.clear();
+    for (const subscriber of subscribers) subscriber.ended(this, reason);
+  }
+
+  /** Hands what was gathered to the subscribers now. */
+  flush(): void {
+    this.#cancel();
+    const from = this.#sent;
+    if (from.version === this.#position.version) return;
+    this.#sent = this.#position;
+    if (this.#subscribers.size === 0) return;
+    this.#sentAtMs = this.#clock.monotonic();
+    const frame = this.#patchFrame(from);
+    const { version } = this.#position;
+    for (const subscriber of this.#subscribers) {
+      subscriber.patched(this, frame, from.version, version);
+    }
+  }
+
+  /** The state, encoded; kept for its version. */
+  stateBytes(): Uint8Array {
+    const { version, epoch } = this.#position;
+    if (
+      this.#stateBytes?.version !== version || this.#stateBytes.epoch !== epoch
+    ) {
+      this.#stateBytes = { version, epoch, bytes: encodeJson(this.#state) };
+    }
+    return this.#stateBytes.bytes;
+  }
+
+  /** The snapshot frame of the current version; encoded once per version. */
+  snapshotFrame(): Uint8Array<ArrayBuffer> {
+    const { version, epoch, writer } = this.#position;
+    if (this.#snapshot?.version !== version || this.#snapshot.epoch !== epoch) {
+      const { number: store, name } = this;
+      const frame = encodeSnapshot(
+        { type: "snap", store, name, epoch, version, writer },
+        this.stateBytes(),
+      );
+      this.#snapshot = { version, epoch, frame };
+    }
+    return this.#snapshot.frame;
+  }
+
+  /**
+   * One patch frame from a version that was sent before to the current one, or
+   * undefined where the recent patches do not reach back, or are longer than a
+   * snapshot.
+   */
+  deltaFrame(version: number): Uint8Array<ArrayBuffer> | undefined {
+    const from = this.#positionAt(version);
+    if (!from) return undefined;
+    const bytes = this.#recentSince(version).reduce(
+      (sum, { bytes }) => sum + bytes,
+      0,
+    );
+    if (bytes > RECENT_BYTES / 4 && bytes > this.stateBytes().byteLength) {
+      return undefined;
+    }
+    return this.#patchFrame(from);
+  }
+
+  /** The answer to a token, if the recent patches prove it and hold what was missed. */
+  resumeFrame(token: ResumeToken): Uint8Array<ArrayBuffer> | undefined {
+    const from = this.#positionAt(token.version);
+    if (!from || token.epoch !== from.epoch || token.writer !== from.writer) {
+      return undefined;
+    }
+    return this.encodeResume(
+      token,
+      this.#recentSince(token.version).map(({ patch }) => patch),
+    );
+  }
+
+  /** The answer to a token that the log has proven; `patches` lead to the current version. */
+  encodeResume(
+    token: ResumeToken,
+    patches: readonly Patch[],
+  ): Uint8Array<ArrayBuffer> {
+    const { version, epoch, writer } = this.#position;
+    return encodeFrame({
+      type: "resume",
+      store: this.number,
+      name: this.name,
+      epoch,
+      from: token.version,
+      version,
+      writer,
+      patch: composePatches(patches),
+    });
+  }
+
+  #patchFrame(from: Position): Uint8Array<ArrayBuffer> {
+    const { version, writer } = this.#position;
+    return encodeFrame({
+      type: "patch",
+      store: this.number,
+      from: from.version,
+      version,
+      ...(writer !== from.writer && { writer }),
+      patch: composePatches(
+        this.#recentSince(from.version).map(({ patch }) => patch),
+      ),
+    });
+  }
+
+  #recentSince(version: number): Recent[] {
+    return this.#recent.slice(version - this.#oldest.version);
+  }
+
+  #positionAt(version: number): Position | undefined {
+    if (version > this.#position.version || version < this.#oldest.version) {
+      return undefined;
+    }
+    if (version === this.#oldest.version) return this.#oldest;
+    const { writer } = this.#recent[version - this.#oldest.version - 1]!; // in range by the line above
+    return { epoch: this.#position.epoch, version, writer };
+  }
+
+  #schedule(): void {
+    if (this.#timer) return;
+    // Sent at once when idle. A frame to many subscribers costs more than it is worth to be early.
+    const windowMs = Math.min(
+      this.#maxWindowMs,
+      2 * SEND_MS * this.#subscribers.size,
+    );
+    const waitMs = this.#sentAtMs + windowMs - this.#clock.monotonic();
+    if (waitMs <= 1) return this.flush();
+    this.#timer = this.#clock.setTimer(waitMs, () => {
+      this.#timer = undefined;
+      this.flush();
+    });
+  }
+
+  #forget(): void {
+    let drop = 0;
+    let bytes = this.#recentBytes;
+    while (bytes > RECENT_BYTES && drop < this.#recent.length) {
+      const { version, bytes: size } = this.#recent[drop]!; // in range by the loop's condition
+      // What is not sent yet stays, however large it is.
+      if (version > this.#sent.version) break;
+      bytes -= size;
+      drop++;
+    }
+    // In large steps: taking one from the front of a long array moves all others.
+    if (drop === 0 || (drop < 64 && drop < this.#recent.length / 2)) return;
+    const { version, writer } = this.#recent[drop - 1]!; // drop > 0
+    this.#oldest = { epoch: this.#position.epoch, version, writer };
+    this.#recent.splice(0, drop);
+    this.#recentBytes = bytes;
+  }
+
+  #cancel(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,540 @@
+/**
+ * One loaded store: its state in memory, moved forward only by what the KV has
+ * committed.
+ *
+ * @module
+ */
+import { HeadwaterError, unreachable } from "../../protocol/errors.ts";
+import type { ResumeToken } from "../../protocol/frames.ts";
+import { applyPatch, type Patch } from "../../protocol/patch.ts";
+import { freezeDeep, type Json } from "../../protocol/value.ts";
+import { writeBlob } from "../log/blobs.ts";
+import { needsBlob, type StoreCommit } from "../log/commit.ts";
+import { encodeStoreSnapshot, type History } from "../log/compaction.ts";
+import type { FeedItem } from "../log/feed_slot.ts";
+import { newId } from "../log/ids.ts";
+import type { StoreId } from "../log/keys.ts";
+import type { Lane, Participant } from "../log/lane.ts";
+import { WriteNumbers } from "../log/numbers.ts";
+import type { ReadHead, ReadStore } from "../log/reader.ts";
+import { encodeEntry, entryVersion, type LogEntry } from "../log/records.ts";
+import type { Clock, Kv, Random } from "../ports.ts";
+import { readNews } from "./catch_up.ts";
+import {
+  type Batch,
+  type Changer,
+  CommitQueue,
+  type MutationSource,
+  type QueueLimits,
+  type Written,
+} from "./commit_queue.ts";
+import { Compactor } from "./compactor.ts";
+import { Fanout, type Position } from "./fanout.ts";
+import { nextEntry, type NextHead, nextHead } from "./next_head.ts";
+import { readMissed } from "./resume.ts";
+import { sizeOf } from "./size.ts";
+
+/** What every store of a server shares. */
+export interface StoreEnvironment {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: QueueLimits & {
+    readonly fanoutMs: number;
+    readonly nameLength: number;
+    readonly sessionMs: number;
+  };
+  /** Called with what failed in the background. */
+  readonly onError: (error: unknown, id: StoreId) => void;
+  /** Called once, when the store's life or readability has ended. */
+  readonly onEnded: (store: Store) => void;
+}
+
+/** What one store is made from. */
+export interface StoreParts {
+  readonly id: StoreId;
+  readonly number: number;
+  readonly lane: Lane;
+  readonly history: History;
+  /** What the KV holds, or the state that a store which is not born yet begins with. */
+  readonly read: ReadStore | {
+    readonly state: Json;
+    readonly expiresAtMs?: number;
+  };
+}
+
+/** What answers a subscription. */
+export interface StoreAnswer {
+  readonly frame: Uint8Array<ArrayBuffer>;
+  readonly version: number;
+}
+
+/** See the module's documentation. */
+export class Store implements Participant {
+  readonly id: StoreId;
+  readonly fanout: Fanout;
+  readonly #env: StoreEnvironment;
+  readonly #lane: Lane;
+  readonly #queue: CommitQueue;
+  readonly #compactor: Compactor;
+  /** Names this load of the store: with a version it stands for one history. */
+  readonly #writer: string;
+  readonly #expiresAtMs: number | undefined;
+  #epoch: string;
+  #state: Json;
+  #stateBound = 0;
+  #numbers: WriteNumbers;
+  #head: NextHead | undefined;
+  /** Version stamp of the head; undefined: it must be read before the next commit. */
+  #stamp: string | null | undefined;
+  #batch: Batch | undefined;
+  #refreshing: Promise<void> | undefined;
+  /** The KV was found set back: the next commit begins a new epoch. */
+  #isForked = false;
+  #ended: HeadwaterError | undefined;
+
+  /** Takes over what was read, or begins as a store that is not in the KV yet. */
+  constructor(
+    env: StoreEnvironment,
+    { id, number, lane, history, read }: StoreParts,
+  ) {
+    this.id = id;
+    this.#env = env;
+    this.#lane = lane;
+    this.#queue = new CommitQueue(id.name, env.limits);
+    this.#compactor = new Compactor(env, {
+      id,
+      history,
+      commit: () => lane.add(this),
+    });
+    this.#writer = newId(env.random);
+    this.#state = read.state;
+    if ("head" in read) {
+      this.#epoch = read.head.epoch;
+      this.#head = read.head;
+      this.#stamp = read.stamp;
+      this.#numbers = read.numbers;
+      this.#expiresAtMs = read.head.expiresAtMs;
+    } else {
+      this.#epoch = newId(env.random);
+      this.#stamp = null;
+      this.#numbers = new WriteNumbers();
+      this.#expiresAtMs = read.expiresAtMs;
+    }
+    this.fanout = new Fanout({
+      number,
+      name: id.name,
+      clock: env.clock,
+      maxWindowMs: env.limits.fanoutMs,
+      position: this.#position(),
+      state: this.#state,
+    });
+  }
+
+  /** The newest committed state that this server knows; frozen. */
+  get state(): Json {
+    return this.#state;
+  }
+
+  /** The life of the store that this is. */
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** Number of mutations since the epoch began. */
+  get version(): number {
+    return this.#head?.version ?? 0;
+  }
+
+  /** Whether `onCreate` has taken effect. */
+  get isInitialized(): boolean {
+    return this.#head?.initialized ?? false;
+  }
+
+  /** When the store ends by itself. */
+  get expiresAtMs(): number | undefined {
+    return this.#expiresAtMs;
+  }
+
+  /** Why the store has ended, if it has. */
+  get ended(): HeadwaterError | undefined {
+    return this.#ended;
+  }
+
+  /** Whether it may be unloaded. */
+  get isIdle(): boolean {
+    return this.fanout.size === 0 && !this.hasWork() && !this.#batch &&
+      !this.#compactor.isBusy;
+  }
+
+  /** Queues a change; resolves when it is committed and every subscriber's frame is queued. */
+  mutate(change: Changer, source: MutationSource = {}): Promise<Written> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const written = this.#queue.push("mutate", change, source);
+    this.#lane.add(this);
+    return written;
+  }
+
+  /** Deletes the store, after what is queued already. */
+  delete(): Promise<Written> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const deleted = this.#queue.push("delete", refuseChange, {});
+    this.#lane.add(this);
+    return deleted;
+  }
+
+  /** Takes what another server announced. */
+  async receive(item: FeedItem): Promise<void> {
+    if (item.isDeleted && item.epoch === this.#epoch) {
+      return this.#end(deletedError(this.id));
+    }
+    if (item.epoch === this.#epoch && item.version <= this.version) return;
+    const { entry } = item;
+    if (item.epoch === this.#epoch && entry && this.#follows(entry)) {
+      this.#stamp = undefined;
+      this.advance(entry);
+    } else {
+      await this.check();
+    }
+  }
+
+  /** Reads the head, and what was committed since. */
+  async check(): Promise<void> {
+    if (this.#ended) return;
+    this.#stamp = undefined;
+    await this.refresh();
+    if (this.#isForked) await this.#settleFork();
+  }
+
+  /** The frame that answers a subscription with `token`, and the version that it leads to. */
+  async answer(token: ResumeToken | undefined): Promise<StoreAnswer> {
+    if (!token) return this.#snapshot();
+    // A client that is ahead of this server, or on another epoch, knows more than we do.
+    if (token.epoch !== this.#epoch || token.version >= this.version) {
+      await this.check();
+    }
+    if (this.#ended) throw this.#ended;
+    if (token.epoch !== this.#epoch) return this.#snapshot();
+    if (token.version > this.version) {
+      // What it saw is not in the KV: nobody may be shown an older version of this epoch.
+      this.#isForked = true;
+      await this.#settleFork();
+      return this.#snapshot();
+    }
+    const frame = this.fanout.resumeFrame(token);
+    if (frame) return { frame, version: this.version };
+    return await this.#resumeFromLog(token) ?? this.#snapshot();
+  }
+
+  /** The single way by which a store moves forward: a committed entry on top of its version. */
+  advance(
+    entry: LogEntry,
+    result?: { state: Json; sizes: readonly number[] },
+  ): void {
+    const { from, mutations, writer, timeMs } = entry;
+    let state = this.#state;
+    const patches: { patch: Patch; bytes: number }[] = [];
+    for (const [index, mutation] of mutations.entries()) {
+      const { patch } = mutation;
+      if (!result) state = applyPatch(state, patch, { freeze: true });
+      patches.push({ patch, bytes: result?.sizes[index] ?? sizeOf(patch) });
+      this.#numbers.add(mutation, from + index + 1);
+    }
+    this.#state = result?.state ?? state;
+    const version = entryVersion(entry);
+    // The first entry of an epoch has no head before it; committed() sets it whole.
+    if (this.#head) this.#head = { ...this.#head, version, writer, timeMs };
+    this.fanout.push(patches, {
+      position: { epoch: this.#epoch, version, writer },
+      state: this.#state,
+    });
+  }
+
+  // --- Participant: called by the lane, one at a time -----------------------
+
+  /** @inheritdoc */
+  hasWork(): boolean {
+    if (this.#ended) return false;
+    return this.#queue.length > 0 || this.#isForked ||
+      this.#compactor.hasHeadChange;
+  }
+
+  /** @inheritdoc */
+  async refresh(): Promise<void> {
+    if (this.#stamp !== undefined || this.#ended) return;
+    // Feed, poll and lane may ask at once: one read serves them all.
+    this.#refreshing ??= this.#catchUp().finally(() =>
+      this.#refreshing = undefined
+    );
+    await this.#refreshing;
+  }
+
+  /** @inheritdoc */
+  async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
+    if (this.#ended || this.#stamp === undefined) return undefined;
+    if (this.#isForked) return await this.#prepareNewEpoch(this.#stamp);
+    const base = { id: this.id, epoch: this.#epoch, stamp: this.#stamp };
+    if (this.#queue.isDeletionNext) {
+      return this.#head ? { ...base, head: null } : this.#refuseDeletion();
+    }
+    const batch = this.#queue.run(
+      {
+        state: this.#state,
+        stateBound: this.#stateBound,
+        version: this.version,
+        initialized: this.isInitialized,
+      },
+      this.#numbers,
+      maxBytes,
+    );
+    const change = this.#head && this.#compactor.headChange(this.#head);
+    if (batch.mutations.length === 0) {
+      this.#queue.settle(batch.outcomes);
+      return this.#head && change &&
+        { ...base, ...change, head: { ...this.#head, ...change.head } };
+    }
+    this.#batch = batch;
+    const epoch = this.#epoch;
+    const commit = {
+      epoch,
+      writer: this.#writer,
+      nowMs: this.#env.clock.now(),
+    };
+    const entry = nextEntry(this.#head, batch, commit);
+    const entryBytes = encodeEntry(entry);
+    const head = nextHead(this.#head, entry, {
+      epoch,
+      initialized: batch.initialized,
+      bytes: entryBytes.byteLength,
+      expiresAtMs: this.#expiresAtMs,
+    });
+    const entryBlob = needsBlob(entryBytes)
+      ? await writeBlob(this.#env.kv, this.#env.random, {
+        id: this.id,
+        epoch,
+        bytes: entryBytes,
+      })
+      : undefined;
+    return {
+      ...base,
+      ...change,
+      head: { ...head, ...change?.head },
+      entry,
+      entryBytes,
+      ...(entryBlob && { entryBlob }),
+    };
+  }
+
+  /** @inheritdoc */
+  committed(commit: StoreCommit, stamp: string | undefined): void {
+    const batch = this.#batch;
+    this.#batch = undefined;
+    if (!commit.head) {
+      const deletion = this.#queue.shift();
+      this.#end(deletedError(this.id));
+      return deletion?.resolve({ version: this.version, value: undefined });
+    }
+    if (commit.endedEpoch !== undefined) {
+      return this.#begin(commit.head.epoch, commit.head, stamp);
+    }
+    const { entry } = commit;
+    // Another server's commit on top of this one may have been read already.
+    const isNewest = this.version <= commit.head.version;
+    if (entry && batch && this.version < entryVersion(entry)) {
+      this.advance(entry, batch);
+      this.#stateBound = batch.stateBound;
+    }
+    if (isNewest) {
+      this.#head = commit.head;
+      this.#stamp = stamp;
+    } else {
+      this.#stamp = undefined;
+    }
+    if (batch) this.#queue.settle(batch.outcomes);
+    this.#compactor.committed(
+      commit,
+      this.#head!,
+      () => this.#encodeSnapshot(),
+    ); // set above
+  }
+
+  /** @inheritdoc */
+  conflicted(): void {
+    this.#batch = undefined;
+    this.#stamp = undefined;
+    // Its marker may be what failed: the chunks are swept, and a later snapshot takes its place.
+    this.#compactor.abandon();
+  }
+
+  /** @inheritdoc */
+  failed(commit: StoreCommit | undefined, error: HeadwaterError): void {
+    const tried = commit?.entry?.mutations.length ??
+      (commit && !commit.head ? 1 : 0);
+    this.#batch = undefined;
+    this.#compactor.abandon();
+    // What was shown to clients is not what the KV has: the next load settles it.
+    if (error.code === "store_unreadable" || this.#isForked) {
+      return this.#end(error);
+    }
+    this.#queue.reject(error, tried);
+  }
+
+  // --- reading what others committed ----------------------------------------
+
+  async #catchUp(): Promise<void> {
+    const news = await readNews(
+      this.#env.kv,
+      this.id,
+      this.#head && this.#position(),
+    );
+    if (this.#ended) return;
+    switch (news.kind) {
+      case "absent":
+        if (this.#head) this.#end(deletedError(this.id));
+        else this.#stamp = null;
+        return;
+      case "replaced":
+        return this.#end(deletedError(this.id));
+      case "entries":
+        return this.#follow(news.read, news.entries);
+      case "jump":
+        this.#adopt(news.store);
+        return this.fanout.jump(this.#position(), this.#state);
+      case "fork":
+        this.#adopt(news.store);
+        this.#isForked = true;
+        return this.#env.onError(setBackError(this.id, this.version), this.id);
+      default:
+        return unreachable(news);
+    }
+  }
+
+  #follow(read: ReadHead, entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      // The feed may have been quicker while this was read.
+      if (this.#follows(entry)) this.advance(entry);
+    }
+    if (read.head.version !== this.version) return;
+    this.#head = read.head;
+    this.#stamp = read.stamp;
+  }
+
+  #follows(entry: LogEntry): boolean {
+    return entry.from === this.version &&
+      entry.previous === (this.#head?.writer ?? "");
+  }
+
+  #adopt(read: ReadStore): void {
+    this.#epoch = read.head.epoch;
+    this.#head = read.head;
+    this.#stamp = read.stamp;
+    this.#state = freezeDeep(read.state);
+    this.#stateBound = 0;
+    this.#numbers = read.numbers;
+    this.#compactor.abandon();
+  }
+
+  async #settleFork(): Promise<void> {
+    this.#lane.add(this);
+    await this.#lane.idle();
+    if (this.#ended) throw this.#ended;
+  }
+
+  #snapshot(): StoreAnswer {
+    return { frame: this.fanout.snapshotFrame(), version: this.version };
+  }
+
+  async #resumeFromLog(token: ResumeToken): Promise<StoreAnswer | undefined> {
+    const { position } = this.fanout;
+    const patches = await readMissed(
+      this.#env.kv,
+      this.id,
+      token,
+      position.version,
+    );
+    // What was read leads to a version that is not the newest any more.
+    if (!patches || this.fanout.position !== position) return undefined;
+    return {
+      frame: this.fanout.encodeResume(token, patches),
+      version: position.version,
+    };
+  }
+
+  // --- making commits --------------------------------------------------------
+
+  async #prepareNewEpoch(
+    stamp: string | null,
+  ): Promise<StoreCommit | undefined> {
+    const { kv, random } = this.#env;
+    const old = this.#head;
+    if (!old) return undefined;
+    const epoch = newId(random);
+    const { bytes, stateBytes } = this.#encodeSnapshot();
+    const flip = await writeBlob(kv, random, { id: this.id, epoch, bytes });
+    const { version } = old;
+    return {
+      id: this.id,
+      epoch,
+      stamp,
+      endedEpoch: old.epoch,
+      flip,
+      head: {
+        ...old,
+        epoch,
+        mintedFrom: old.epoch,
+        writer: this.#writer,
+        floor: version,
+        snapshot: { ...flip.ref, version, stateBytes, logBytes: old.logBytes },
+      },
+    };
+  }
+
+  #begin(epoch: string, head: NextHead, stamp: string | undefined): void {
+    this.#isForked = false;
+    this.#epoch = epoch;
+    this.#head = head;
+    this.#stamp = stamp;
+    this.fanout.jump(this.#position(), this.#state);
+  }
+
+  #encodeSnapshot() {
+    this.#numbers.prune(this.#env.clock.now() - this.#env.limits.sessionMs);
+    return encodeStoreSnapshot(this.fanout.stateBytes(), this.#numbers);
+  }
+
+  #refuseDeletion(): undefined {
+    this.#queue.shift()?.reject(deletedError(this.id));
+  }
+
+  #position(): Position {
+    return {
+      epoch: this.#epoch,
+      version: this.version,
+      writer: this.#head?.writer ?? "",
+    };
+  }
+
+  #end(reason: HeadwaterError): void {
+    if (this.#ended) return;
+    this.#ended = reason;
+    this.#queue.reject(reason, 0);
+    this.fanout.end(reason.code === "store_deleted" ? "deleted" : reason);
+    this.#env.onEnded(this);
+  }
+}
+
+function deletedError({ name }: StoreId): HeadwaterError {
+  return new HeadwaterError("store_deleted", `Store "${name}" was deleted`, {
+    outcome: "notApplied",
+  });
+}
+
+function setBackError({ name }: StoreId, version: number): HeadwaterError {
+  const message =
+    `Store "${name}" was set back to version ${version}: it goes on in a new epoch`;
+  return new HeadwaterError("store_unreadable", message);
+}
+
+function refuseChange(): never {
+  throw new TypeError("A deletion has no recipe");
+}

@@ -1,0 +1,139 @@
+/**
+ * One connection's subscription to one store: which version it was sent, and
+ * what it is sent next.
+ *
+ * @module
+ */
+import { encodeFrame } from "../protocol/codec.ts";
+import { type HeadwaterError, toErrorBody } from "../protocol/errors.ts";
+import type { ResumeToken } from "../protocol/frames.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Fanout, Subscriber } from "./stores/fanout.ts";
+import type { Store } from "./stores/store.ts";
+
+/** Whoever has subscriptions. */
+export interface SubscriptionOwner {
+  readonly outbox: Outbox;
+  /** The subscription must be flushed before the message goes, or once the outbox has drained. */
+  dirtied(subscription: Subscription): void;
+  /** The subscription was sent a newer version: answers may wait for it. */
+  advanced(): void;
+  /** The subscription is over. */
+  finished(subscription: Subscription): void;
+}
+
+/** See the module's documentation. */
+export class Subscription implements Subscriber {
+  readonly name: string;
+  readonly #owner: SubscriptionOwner;
+  #store: Store | undefined;
+  /** Version that was sent; undefined: nothing yet. */
+  #sent: number | undefined;
+  #isAnswering = true;
+  #isDirty = false;
+  #isOver = false;
+
+  /** A subscription that has no store yet. */
+  constructor(name: string, owner: SubscriptionOwner) {
+    this.name = name;
+    this.#owner = owner;
+  }
+
+  /** Whether it has ended. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Whether the connection was sent what that version contains; true where it never can be. */
+  shows(epoch: string, version: number): boolean {
+    if (!this.#store || this.#store.epoch !== epoch) return true;
+    return this.#sent !== undefined && this.#sent >= version;
+  }
+
+  /** Begins to follow the store, from what the client has. */
+  async attach(store: Store, token: ResumeToken | undefined): Promise<void> {
+    if (this.#isOver) return;
+    this.#isAnswering = true;
+    this.#store = store;
+    store.fanout.add(this);
+    const answer = await store.answer(token);
+    if (this.#isOver) return;
+    this.#isAnswering = false;
+    if (this.#owner.outbox.isFull) {
+      // The answer would not be the newest when it can be sent.
+      this.#sent = undefined;
+      return this.#dirty();
+    }
+    this.#owner.outbox.push(answer.frame);
+    this.#moveTo(answer.version);
+    if (answer.version !== store.fanout.position.version) this.#dirty();
+  }
+
+  /** @inheritdoc */
+  patched(
+    _: Fanout,
+    frame: Uint8Array<ArrayBuffer>,
+    from: number,
+    version: number,
+  ): void {
+    if (this.#isAnswering || this.#isDirty) return;
+    if (this.#sent !== from || this.#owner.outbox.isFull) return this.#dirty();
+    this.#owner.outbox.push(frame);
+    this.#moveTo(version);
+  }
+
+  /** @inheritdoc */
+  jumped(): void {
+    if (this.#isAnswering) return;
+    this.#sent = undefined;
+    this.#dirty();
+  }
+
+  /** @inheritdoc */
+  ended(_: Fanout, reason: "deleted" | HeadwaterError): void {
+    const { name } = this;
+    this.#owner.outbox.push(
+      reason === "deleted" ? encodeFrame({ type: "del", name }) : encodeFrame({
+        type: "err",
+        name,
+        error: toErrorBody(reason, "store_unreadable"),
+      }),
+    );
+    this.end();
+    this.#owner.finished(this);
+  }
+
+  /** Sends what was missed as one delta, or as a snapshot where that is shorter. */
+  flush(): void {
+    if (!this.#isDirty || this.#isOver || !this.#store) return;
+    const { fanout } = this.#store;
+    // Gathered patches would begin below what is sent now.
+    fanout.flush();
+    this.#isDirty = false;
+    const { version } = fanout.position;
+    if (this.#sent === version) return;
+    const delta = this.#sent === undefined
+      ? undefined
+      : fanout.deltaFrame(this.#sent);
+    this.#owner.outbox.push(delta ?? fanout.snapshotFrame());
+    this.#moveTo(version);
+  }
+
+  /** Stops following. */
+  end(): void {
+    this.#isOver = true;
+    this.#store?.fanout.delete(this);
+    this.#store = undefined;
+  }
+
+  #dirty(): void {
+    if (this.#isDirty || this.#isOver) return;
+    this.#isDirty = true;
+    this.#owner.dirtied(this);
+  }
+
+  #moveTo(version: number): void {
+    this.#sent = version;
+    this.#owner.advanced();
+  }
+}
