@@ -1,0 +1,122 @@
+/**
+ * Opens Deno KV: a file, memory, or a remote KV by KV Connect.
+ *
+ * @module
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import type { Kv, OpenedKv } from "../server/ports.ts";
+
+/** One open file, and how many still use it. */
+interface SharedFile {
+  readonly opening: Promise<Deno.Kv>;
+  users: number;
+}
+
+// A second handle on the same SQLite file makes a third of all commits fail
+// with "database is locked", so all servers of a process share one.
+const files = new Map<string, SharedFile>();
+
+/**
+ * Opens the KV at `location`.
+ *
+ * - A path: a SQLite file, made with its folder if it is not there. Opened
+ *   again in the same process, it is the same handle, closed by its last user.
+ * - `":memory:"`: empty, private to this call, gone when closed.
+ * - An `http:` or `https:` URL: a remote KV by KV Connect; its token is taken
+ *   from the environment variable `DENO_KV_ACCESS_TOKEN`.
+ *
+ * @throws {Error} if it cannot be opened; the message says what was tried.
+ */
+export async function openDenoKv(location: string): Promise<OpenedKv> {
+  if (location === ":memory:") {
+    return toOpened(await openHandle(location), { location, isLocal: true });
+  }
+  if (/^https?:\/\//i.test(location)) {
+    return toOpened(await openHandle(location), { location, isLocal: false });
+  }
+  const path = await prepareFile(location);
+  const file = files.get(path) ?? { opening: openHandle(path), users: 0 };
+  files.set(path, file);
+  file.users += 1;
+  try {
+    const kv = await file.opening;
+    const release = () => {
+      file.users -= 1;
+      if (file.users > 0) return;
+      files.delete(path);
+      kv.close();
+    };
+    return toOpened(kv, { location: path, isLocal: true, release });
+  } catch (error) {
+    // Else one failure, say of a full disk, would be remembered for ever.
+    if (files.get(path) === file) files.delete(path);
+    throw error;
+  }
+}
+
+function toOpened(
+  kv: Deno.Kv,
+  options: { location: string; isLocal: boolean; release?: () => void },
+): OpenedKv {
+  const { location, isLocal, release = () => kv.close() } = options;
+  let isClosed = false;
+  return {
+    // The one place where the compiler compares Deno's type with the port.
+    kv: kv satisfies Kv,
+    isLocal,
+    location,
+    // Deno throws BadResource on a second close, and a second count-down would
+    // take the handle away from another server.
+    close() {
+      if (!isClosed) {
+        isClosed = true;
+        release();
+      }
+      return Promise.resolve();
+    },
+  };
+}
+
+async function openHandle(location: string): Promise<Deno.Kv> {
+  try {
+    return await Deno.openKv(location);
+  } catch (cause) {
+    throw new Error(`Cannot open KV "${location}": ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** Makes the folder, and gives the one name under which the file is shared. */
+async function prepareFile(location: string): Promise<string> {
+  if (location === "") throw new TypeError("Cannot open KV: the path is empty");
+  const path = resolve(location);
+  const folder = dirname(path);
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    return await realPathIfAny(path) ??
+      join(await Deno.realPath(folder), basename(path));
+  } catch (cause) {
+    throw new Error(
+      `Cannot open KV "${path}": its folder cannot be made: ${
+        messageOf(cause)
+      }`,
+      { cause },
+    );
+  }
+}
+
+async function realPathIfAny(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.realPath(path);
+  } catch (error) {
+    // Creating the file here instead would be wrong: closing a second
+    // descriptor drops the locks that SQLite holds on it in this process.
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,168 @@
+/**
+ * A WebSocket accepted by Deno, as the core sees it.
+ *
+ * @module
+ */
+import { SUBPROTOCOL } from "../protocol/frames.ts";
+import type { Socket, SocketEvents } from "../server/ports.ts";
+
+/** Longest reason that a close frame holds (RFC 6455, section 5.5). */
+const REASON_BYTES = 123;
+
+/** A socket whose end can be awaited, whoever ends it. */
+export interface TrackedSocket extends Socket {
+  /** Resolves once TCP has ended; may never, if the peer stalls. */
+  readonly gone: Promise<void>;
+}
+
+/** Settings of {@linkcode upgradeDeno}. */
+export interface UpgradeOptions {
+  /** Called with each socket as it opens, before the core gets it. */
+  onOpen?: (socket: TrackedSocket) => void;
+}
+
+/**
+ * Answers an upgrade request, and calls `accept` once the socket is open. A
+ * peer that is lost before that never gets there.
+ *
+ * Refused are a request that is no WebSocket request (426), one of another
+ * WebSocket version (426), one without key or connection header (400), and one
+ * that offers only subprotocols which are not ours (400).
+ */
+export function upgradeDeno(
+  request: Request,
+  accept: (socket: Socket) => SocketEvents,
+  options: UpgradeOptions = {},
+): Response {
+  const { headers } = request;
+  if (
+    !listOf(headers, "upgrade").some((name) =>
+      name.toLowerCase() === "websocket"
+    )
+  ) {
+    return refuse(426, "This address answers WebSocket requests only", {
+      upgrade: "websocket",
+    });
+  }
+  // Deno checks neither version nor key: it would go on to speak version 13
+  // with a peer of another one.
+  if (headers.get("sec-websocket-version") !== "13") {
+    return refuse(426, "Only version 13 of WebSocket is spoken here", {
+      "sec-websocket-version": "13",
+    });
+  }
+  if (!headers.get("sec-websocket-key")) {
+    return refuse(400, "The request has no sec-websocket-key");
+  }
+  const offered = listOf(headers, "sec-websocket-protocol");
+  const isOffered = offered.includes(SUBPROTOCOL);
+  if (offered.length > 0 && !isOffered) {
+    return refuse(
+      400,
+      `Only the subprotocol ${SUBPROTOCOL} is spoken here, not ${
+        offered.join(", ")
+      }`,
+    );
+  }
+  try {
+    const { socket, response } = Deno.upgradeWebSocket(request, {
+      idleTimeout: 0,
+    });
+    // Not by the option `protocol`: Deno splits the offer at ", " only and
+    // throws on "a,b", which is as valid.
+    if (isOffered) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
+    new DenoSocket(socket, { accept, ...options });
+    return response;
+  } catch (error) {
+    return refuse(400, error instanceof Error ? error.message : String(error));
+  }
+}
+
+class DenoSocket implements TrackedSocket {
+  readonly gone: Promise<void>;
+  // Both are dropped as soon as the end is decided: `close` on a stalled peer
+  // frees nothing until TCP ends, and by then the core has forgotten it.
+  #socket: WebSocket | undefined;
+  #events: SocketEvents | undefined;
+
+  constructor(
+    socket: WebSocket,
+    options: UpgradeOptions & { accept: (socket: Socket) => SocketEvents },
+  ) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.gone = promise;
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      options.onOpen?.(this);
+      this.#events = options.accept(this);
+    };
+    socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      this.#events?.message(
+        typeof data === "string" ? data : new Uint8Array(data),
+      );
+    };
+    // Deno fires "close" up to twice, "error" before or after it, and on a
+    // stalled peer neither: whichever comes first counts.
+    socket.onclose = socket.onerror = () => {
+      const events = this.#events;
+      this.#forget();
+      events?.closed();
+      resolve();
+    };
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket?.bufferedAmount ?? 0;
+  }
+
+  send(bytes: Uint8Array<ArrayBuffer>): "sent" | "gone" {
+    // Deno takes a message for a socket that the peer is closing without a word,
+    // and loses it; behind a full buffer that state lasts.
+    if (this.#socket?.readyState !== WebSocket.OPEN) return "gone";
+    try {
+      this.#socket.send(bytes);
+      return "sent";
+    } catch {
+      return "gone";
+    }
+  }
+
+  close(code: number, reason: string): void {
+    const socket = this.#socket;
+    this.#forget();
+    try {
+      socket?.close(code, cutReason(reason));
+    } catch {
+      // The socket has ended between the peer's close and its event.
+    }
+  }
+
+  #forget(): void {
+    this.#socket = undefined;
+    this.#events = undefined;
+  }
+}
+
+/** A longer reason makes `close` throw, and the peer would see no code at all. */
+function cutReason(reason: string): string {
+  const { read } = new TextEncoder().encodeInto(
+    reason,
+    new Uint8Array(REASON_BYTES),
+  );
+  return reason.slice(0, read);
+}
+
+function listOf(headers: Headers, name: string): string[] {
+  return (headers.get(name) ?? "").split(",").map((part) => part.trim()).filter(
+    (part) => part !== "",
+  );
+}
+
+function refuse(
+  status: number,
+  message: string,
+  headers: Record<string, string> = {},
+): Response {
+  return new Response(`${message}\n`, { status, headers });
+}
