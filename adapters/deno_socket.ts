@@ -117,9 +117,9 @@ class DenoSocket implements TrackedSocket {
   }
 
   send(bytes: Uint8Array<ArrayBuffer>): "sent" | "gone" {
-    // Deno takes a message for a socket that the peer is closing without a word,
-    // and loses it; behind a full buffer that state lasts.
-    if (this.#socket?.readyState !== WebSocket.OPEN) return "gone";
+    // Told by our own state: Deno takes a message for a closed socket without a
+    // word, and loses it.
+    if (this.#socket === undefined) return "gone";
     try {
       this.#socket.send(bytes);
       return "sent";

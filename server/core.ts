@@ -7,7 +7,7 @@
 import type { Limits } from "../protocol/limits.ts";
 import type { CallScopes } from "./call_scope.ts";
 import { Answers } from "./log/answers.ts";
-import { Sweeper } from "./log/blobs.ts";
+import { BLOB_GRACE_MS, Sweeper } from "./log/blobs.ts";
 import { FeedReader } from "./log/feed_reader.ts";
 import { Lane } from "./log/lane.ts";
 import type { Logger } from "./logger.ts";
@@ -18,8 +18,6 @@ import { StoreRegistry } from "./stores/registry.ts";
 
 /** A KV that is far away takes several commits at once; a local file has one writer. */
 const REMOTE_LANES = 4;
-/** A blob whose writer is that long without its flip is taken for abandoned. */
-const BLOB_GRACE_MS = 10 * 60 * 1000;
 const SWEEP_MS = 5 * 60 * 1000;
 
 /** What a core is made of. */

@@ -9,6 +9,7 @@ import { type HeadwaterError, toErrorBody } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Fanout, Subscriber } from "./stores/fanout.ts";
+import { answerSubscription } from "./stores/resume.ts";
 import type { Store } from "./stores/store.ts";
 
 /** Whoever has subscriptions. */
@@ -56,7 +57,7 @@ export class Subscription implements Subscriber {
     this.#isAnswering = true;
     this.#store = store;
     store.fanout.add(this);
-    const answer = await store.answer(token);
+    const answer = await answerSubscription(store, token);
     if (this.#isOver) return;
     this.#isAnswering = false;
     if (this.#owner.outbox.isFull) {

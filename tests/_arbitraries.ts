@@ -241,9 +241,7 @@ function newPlace(
   document: Json,
   paths: readonly Path[],
 ): string {
-  const holders = paths.filter((path) =>
-    typeof (valueAt(document, path) ?? "null") === "object"
-  );
+  const holders = paths.filter((path) => isContainer(valueAt(document, path)));
   const parent = random.pick(
     holders.length > 0 && random.below(20) > 0 ? holders : paths,
   );

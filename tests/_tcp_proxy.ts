@@ -58,10 +58,7 @@ export class TcpProxy implements AsyncDisposable {
 
   /** Resets all connections; what is on its way is lost. */
   cut(): void {
-    for (const [down, up] of this.#pairs) {
-      down.resetAndDestroy();
-      up.resetAndDestroy();
-    }
+    for (const down of this.#pairs.keys()) down.resetAndDestroy();
   }
 
   /** Lets that many more bytes go to clients, then cuts: in the middle of a frame, if so chosen. */

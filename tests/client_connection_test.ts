@@ -14,18 +14,28 @@ function open() {
   const messages: (readonly DownFrame[])[] = [];
   const ends: [CloseCause, unknown][] = [];
   let opened = 0;
+  let welcomed = () => {};
   const connection = new Connection({
     url: "ws://test/",
     WebSocket: network.WebSocket,
     clock,
   }, {
     opened: () => void opened++,
-    welcomed: () => {},
+    welcomed: () => welcomed(),
     message: (frames) => void messages.push(frames),
     ended: (cause, error) => void ends.push([cause, error]),
   });
   connection.open();
-  return { clock, network, messages, ends, connection, opened: () => opened };
+  const onWelcome = (run: () => void) => welcomed = run;
+  return {
+    clock,
+    network,
+    messages,
+    ends,
+    connection,
+    onWelcome,
+    opened: () => opened,
+  };
 }
 
 Deno.test("Connection offers the subprotocol and asks for array buffers", () => {
@@ -70,12 +80,13 @@ Deno.test("Connection expects a welcome to each later hello as well", async () =
 });
 
 Deno.test("Connection ends once, and is deaf afterwards", async () => {
-  const { network, ends, messages, connection, opened } = open();
+  const { network, ends, messages, connection, opened, clock } = open();
   const { socket } = network;
   socket.accept();
   socket.hangUp(1006);
   socket.hangUp(1000);
   socket.deliver({ type: "pong" });
+  socket.welcome();
   socket.accept();
   connection.send([encodeFrame({ type: "ping" })]);
   connection.close();
@@ -83,6 +94,7 @@ Deno.test("Connection ends once, and is deaf afterwards", async () => {
   assert.deepEqual(ends, [[{ code: 1006, reason: "" }, undefined]]);
   assert.deepEqual(messages, []);
   assert.equal(opened(), 1);
+  assert.equal(clock.pendingTimers, 0);
 });
 
 Deno.test("Connection says nothing of an end that its owner wanted", async () => {
@@ -95,6 +107,14 @@ Deno.test("Connection says nothing of an end that its owner wanted", async () =>
   assert.deepEqual(ends, []);
   assert.deepEqual(network.socket.closedWith, { code: 1000, reason: "" });
   assert.equal(clock.pendingTimers, 0);
+});
+
+Deno.test("Connection is deaf to the rest of a message whose welcome made its owner close it", () => {
+  const { network, messages, connection, onWelcome } = open();
+  network.socket.accept();
+  onWelcome(() => connection.close());
+  network.socket.welcome();
+  assert.deepEqual(messages, []);
 });
 
 Deno.test("Connection ends later, not at once, if the socket cannot be made", async () => {

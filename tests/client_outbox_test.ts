@@ -191,8 +191,8 @@ Deno.test("After a resumed session unanswered calls are sent again in order, und
   await settle();
   const first = bench.socket.takeCalls();
   bench.socket.deliver({ type: "res", id: 2, value: "b" });
+  const late = client.call("d"); // would be sent at the end of this tick
   bench.socket.hangUp(1006);
-  const late = client.call("d");
 
   const socket = await nextSocket(bench);
   assert.deepEqual(socket.take(), [{
@@ -432,6 +432,22 @@ Deno.test("Calls in flight are bounded in bytes; the rest follow as answers come
     await Promise.all(calls),
     Array.from({ length: 20 }, (_, n) => n + 1),
   );
+});
+
+Deno.test("Calls in flight are bounded anew on the next connection", async () => {
+  const bench = await openClient({ rpcTimeoutMs: Infinity }, {
+    messageBytes: 1_000,
+  });
+  for (let n = 0; n < 6; n++) void bench.client.call("a", "x".repeat(450));
+  await settle();
+  assert.deepEqual(ids(bench.socket.takeCalls()), [1, 2, 3, 4]);
+  const socket = await redial(bench);
+  socket.welcome({ resumed: true, messageBytes: 1_000 });
+  await settle();
+  assert.deepEqual(ids(socket.takeCalls()), [1, 2, 3, 4]);
+  socket.deliver({ type: "res", id: 1 });
+  await settle();
+  assert.deepEqual(ids(socket.takeCalls()), [5]);
 });
 
 Deno.test("call() refuses more than 10,000 calls without an answer", async () => {

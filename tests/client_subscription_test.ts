@@ -176,6 +176,17 @@ Deno.test("unsubscribe() while offline leaves nothing to ask for", async () => {
   assert.equal(handle.hasData(), false);
 });
 
+Deno.test("subscribe() in the tick in which the connection is lost asks once, on the next one", async () => {
+  const bench = await openClient();
+  bench.client.subscribe("Todos");
+  bench.socket.hangUp(1006);
+  const socket = await nextSocket(bench);
+  socket.welcome();
+  await settle();
+  assert.deepEqual(bench.socket.take(), []);
+  assert.deepEqual(socket.frames.slice(1), [{ type: "sub", name: "Todos" }]);
+});
+
 Deno.test("A gap is asked about once, with the token of what is there", async () => {
   const { client, socket } = await openClient();
   const handle = client.subscribe<Todos>("Todos");

@@ -36,6 +36,9 @@ export const ATOMIC_BYTES = 700 * 1024;
 /** Keys of one atomic; Deno KV takes 1,000. */
 export const ATOMIC_KEYS = 500;
 
+/** A blob whose writer is that long without its flip is taken for abandoned. */
+export const BLOB_GRACE_MS = 10 * 60 * 1000;
+
 /** A blob that was written and waits for the commit that makes it reachable. */
 export interface PendingBlob {
   readonly ref: BlobRef;

@@ -5,7 +5,12 @@
  *
  * @module
  */
-import { deleteRange, type PendingBlob, writeBlob } from "../log/blobs.ts";
+import {
+  BLOB_GRACE_MS,
+  deleteRange,
+  type PendingBlob,
+  writeBlob,
+} from "../log/blobs.ts";
 import type { StoreCommit } from "../log/commit.ts";
 import {
   type EncodedSnapshot,
@@ -17,7 +22,7 @@ import {
 import { blobPrefix, pendingKey, type StoreId } from "../log/keys.ts";
 import type { BlobRef, SnapshotRef } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
-import type { NextHead } from "./next_head.ts";
+import type { NextHead } from "./store_writer.ts";
 
 /** What a compactor needs of its surroundings. */
 export interface CompactorEnvironment {
@@ -38,10 +43,19 @@ type Phase =
   | { readonly name: "idle" | "working" }
   | {
     readonly name: "flipping";
+    readonly epoch: string;
     readonly blob: PendingBlob;
     readonly snapshot: SnapshotRef;
+    readonly writtenAtMs: number;
   }
-  | { readonly name: "raising"; readonly floor: number };
+  | {
+    readonly name: "raising";
+    readonly epoch: string;
+    readonly floor: number;
+  };
+
+/** A flip that does not get through for so long is given up, well before its chunks are swept. */
+const FLIP_MS = BLOB_GRACE_MS / 2;
 
 /** See the module's documentation. */
 export class Compactor {
@@ -79,10 +93,14 @@ export class Compactor {
   /** What the next commit is to change in the head. */
   headChange(head: NextHead): HeadChange | undefined {
     const phase = this.#phase;
+    if (phase.name !== "flipping" && phase.name !== "raising") return undefined;
+    if (phase.epoch !== head.epoch || this.#isLate(phase, head)) {
+      this.abandon();
+      return undefined;
+    }
     if (phase.name === "raising") {
       return { head: { floor: Math.max(head.floor, phase.floor) } };
     }
-    if (phase.name !== "flipping") return undefined;
     return {
       head: { snapshot: phase.snapshot },
       flip: phase.blob,
@@ -113,17 +131,27 @@ export class Compactor {
     if (this.hasHeadChange) this.#phase = { name: "idle" };
   }
 
+  /** Another server has a newer snapshot, or the chunks may soon be taken for abandoned. */
+  #isLate(phase: Phase, head: NextHead): boolean {
+    if (phase.name !== "flipping") return false;
+    return (head.snapshot?.version ?? -1) >= phase.snapshot.version ||
+      this.#env.clock.monotonic() - phase.writtenAtMs > FLIP_MS;
+  }
+
   async #write(
     head: NextHead,
     { bytes, stateBytes }: EncodedSnapshot,
   ): Promise<Phase> {
     const { epoch, version, logBytes } = head;
-    const { kv, random } = this.#env;
+    const { kv, clock, random } = this.#env;
+    const writtenAtMs = clock.monotonic();
     const blob = await writeBlob(kv, random, { id: this.#id, epoch, bytes });
     return {
       name: "flipping",
+      epoch,
       blob,
       snapshot: { ...blob.ref, version, stateBytes, logBytes },
+      writtenAtMs,
     };
   }
 
@@ -140,7 +168,8 @@ export class Compactor {
       history: this.#history,
       nowMs: clock.now(),
     });
-    return floor > head.floor ? { name: "raising", floor } : { name: "idle" };
+    if (floor <= head.floor) return { name: "idle" };
+    return { name: "raising", epoch: head.epoch, floor };
   }
 
   async #trim(head: NextHead): Promise<Phase> {

@@ -1,5 +1,5 @@
 /**
- * Resumes that memory cannot answer: the log proves the token, or refuses it.
+ * What answers a subscription: a snapshot, or exactly what the client missed.
  *
  * @module
  */
@@ -8,12 +8,57 @@ import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readHead, readSince } from "../log/reader.ts";
 import type { Kv } from "../ports.ts";
+import type { Store } from "./store.ts";
+
+/** The frame that answers a subscription, and the version that it leads to. */
+export interface StoreAnswer {
+  readonly frame: Uint8Array<ArrayBuffer>;
+  readonly version: number;
+}
+
+/** Answers a subscription to `store` with `token`. */
+export async function answerSubscription(
+  store: Store,
+  token: ResumeToken | undefined,
+): Promise<StoreAnswer> {
+  if (!token) return snapshotOf(store);
+  // A client that is ahead of this server, or on another epoch, knows more than we do.
+  if (token.epoch !== store.epoch || token.version >= store.version) {
+    await store.check();
+  }
+  if (store.ended) throw store.ended;
+  if (token.epoch === store.epoch && token.version > store.version) {
+    await store.refute(token.version);
+  }
+  if (token.epoch !== store.epoch) return snapshotOf(store);
+  const frame = store.fanout.resumeFrame(token);
+  if (frame) return { frame, version: store.fanout.position.version };
+  return await resumeFromLog(store, token) ?? snapshotOf(store);
+}
+
+function snapshotOf({ fanout }: Store): StoreAnswer {
+  return { frame: fanout.snapshotFrame(), version: fanout.position.version };
+}
+
+async function resumeFromLog(
+  { kv, id, fanout }: Store,
+  token: ResumeToken,
+): Promise<StoreAnswer | undefined> {
+  const { position } = fanout;
+  const patches = await readMissed(kv, id, token, position.version);
+  // What was read leads to a version that is not the newest any more.
+  if (!patches || fanout.position !== position) return undefined;
+  return {
+    frame: fanout.encodeResume(token, patches),
+    version: position.version,
+  };
+}
 
 /**
  * The patches from the token's version up to `version`; undefined where the log
  * does not reach back so far, or was written by somebody else than the token says.
  */
-export async function readMissed(
+async function readMissed(
   kv: Kv,
   id: StoreId,
   token: ResumeToken,

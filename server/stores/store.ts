@@ -5,11 +5,9 @@
  * @module
  */
 import { HeadwaterError, unreachable } from "../../protocol/errors.ts";
-import type { ResumeToken } from "../../protocol/frames.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import { freezeDeep, type Json } from "../../protocol/value.ts";
-import { writeBlob } from "../log/blobs.ts";
-import { needsBlob, type StoreCommit } from "../log/commit.ts";
+import type { StoreCommit } from "../log/commit.ts";
 import { encodeStoreSnapshot, type History } from "../log/compaction.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
 import { newId } from "../log/ids.ts";
@@ -17,7 +15,7 @@ import type { StoreId } from "../log/keys.ts";
 import type { Lane, Participant } from "../log/lane.ts";
 import { WriteNumbers } from "../log/numbers.ts";
 import type { ReadHead, ReadStore } from "../log/reader.ts";
-import { encodeEntry, entryVersion, type LogEntry } from "../log/records.ts";
+import { entryVersion, type LogEntry } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import { readNews } from "./catch_up.ts";
 import {
@@ -30,9 +28,14 @@ import {
 } from "./commit_queue.ts";
 import { Compactor } from "./compactor.ts";
 import { Fanout, type Position } from "./fanout.ts";
-import { nextEntry, type NextHead, nextHead } from "./next_head.ts";
-import { readMissed } from "./resume.ts";
 import { sizeOf } from "./size.ts";
+import { type NextHead, StoreWriter } from "./store_writer.ts";
+
+/**
+ * Clients that claim to be ahead can make a store begin a new epoch so often, and
+ * not more: the claim can be false.
+ */
+const FORK_GAP_MS = 10_000;
 
 /** What every store of a server shares. */
 export interface StoreEnvironment {
@@ -63,12 +66,6 @@ export interface StoreParts {
   };
 }
 
-/** What answers a subscription. */
-export interface StoreAnswer {
-  readonly frame: Uint8Array<ArrayBuffer>;
-  readonly version: number;
-}
-
 /** See the module's documentation. */
 export class Store implements Participant {
   readonly id: StoreId;
@@ -77,8 +74,7 @@ export class Store implements Participant {
   readonly #lane: Lane;
   readonly #queue: CommitQueue;
   readonly #compactor: Compactor;
-  /** Names this load of the store: with a version it stands for one history. */
-  readonly #writer: string;
+  readonly #writer: StoreWriter;
   readonly #expiresAtMs: number | undefined;
   #epoch: string;
   #state: Json;
@@ -89,8 +85,9 @@ export class Store implements Participant {
   #stamp: string | null | undefined;
   #batch: Batch | undefined;
   #refreshing: Promise<void> | undefined;
-  /** The KV was found set back: the next commit begins a new epoch. */
-  #isForked = false;
+  /** The KV was found set back: the next commit begins a new epoch, which settles it. */
+  #fork: PromiseWithResolvers<void> | undefined;
+  #forkedAtMs = -Infinity;
   #ended: HeadwaterError | undefined;
 
   /** Takes over what was read, or begins as a store that is not in the KV yet. */
@@ -107,7 +104,7 @@ export class Store implements Participant {
       history,
       commit: () => lane.add(this),
     });
-    this.#writer = newId(env.random);
+    this.#writer = new StoreWriter(env, id);
     this.#state = read.state;
     if ("head" in read) {
       this.#epoch = read.head.epoch;
@@ -144,6 +141,11 @@ export class Store implements Participant {
   /** Number of mutations since the epoch began. */
   get version(): number {
     return this.#head?.version ?? 0;
+  }
+
+  /** Where the store is kept. */
+  get kv(): Kv {
+    return this.#env.kv;
   }
 
   /** Whether `onCreate` has taken effect. */
@@ -188,9 +190,10 @@ export class Store implements Participant {
     if (item.isDeleted && item.epoch === this.#epoch) {
       return this.#end(deletedError(this.id));
     }
-    if (item.epoch === this.#epoch && item.version <= this.version) return;
+    const isKnown = item.epoch === this.#epoch;
+    if (isKnown && item.version <= this.version) return;
     const { entry } = item;
-    if (item.epoch === this.#epoch && entry && this.#follows(entry)) {
+    if (isKnown && entry && !this.#fork && this.#follows(entry)) {
       this.#stamp = undefined;
       this.advance(entry);
     } else {
@@ -198,32 +201,31 @@ export class Store implements Participant {
     }
   }
 
-  /** Reads the head, and what was committed since. */
+  /** Reads the head, and what was committed before this was called. */
   async check(): Promise<void> {
+    // A read that is under way may have passed the head already.
+    await this.#refreshing?.catch(() => {});
     if (this.#ended) return;
     this.#stamp = undefined;
     await this.refresh();
-    if (this.#isForked) await this.#settleFork();
+    await this.#fork?.promise;
   }
 
-  /** The frame that answers a subscription with `token`, and the version that it leads to. */
-  async answer(token: ResumeToken | undefined): Promise<StoreAnswer> {
-    if (!token) return this.#snapshot();
-    // A client that is ahead of this server, or on another epoch, knows more than we do.
-    if (token.epoch !== this.#epoch || token.version >= this.version) {
-      await this.check();
+  /**
+   * Begins a new epoch, since a client has seen a version of this one that the KV
+   * does not hold: nobody may be shown an older version of the same epoch.
+   */
+  async refute(version: number): Promise<void> {
+    const now = this.#env.clock.monotonic();
+    if (now - this.#forkedAtMs < FORK_GAP_MS) {
+      const message =
+        `Cannot resume store "${this.id.name}" from version ${version}: it is at ${this.version}`;
+      throw new HeadwaterError("unavailable", message);
     }
+    this.#forkedAtMs = now;
+    this.#beginFork();
+    await this.#fork?.promise;
     if (this.#ended) throw this.#ended;
-    if (token.epoch !== this.#epoch) return this.#snapshot();
-    if (token.version > this.version) {
-      // What it saw is not in the KV: nobody may be shown an older version of this epoch.
-      this.#isForked = true;
-      await this.#settleFork();
-      return this.#snapshot();
-    }
-    const frame = this.fanout.resumeFrame(token);
-    if (frame) return { frame, version: this.version };
-    return await this.#resumeFromLog(token) ?? this.#snapshot();
   }
 
   /** The single way by which a store moves forward: a committed entry on top of its version. */
@@ -244,6 +246,8 @@ export class Store implements Participant {
     const version = entryVersion(entry);
     // The first entry of an epoch has no head before it; committed() sets it whole.
     if (this.#head) this.#head = { ...this.#head, version, writer, timeMs };
+    // Subscribers are past this version, of an epoch that ends: they need a snapshot.
+    if (this.#fork) return;
     this.fanout.push(patches, {
       position: { epoch: this.#epoch, version, writer },
       state: this.#state,
@@ -255,7 +259,7 @@ export class Store implements Participant {
   /** @inheritdoc */
   hasWork(): boolean {
     if (this.#ended) return false;
-    return this.#queue.length > 0 || this.#isForked ||
+    return this.#queue.length > 0 || this.#fork !== undefined ||
       this.#compactor.hasHeadChange;
   }
 
@@ -272,7 +276,7 @@ export class Store implements Participant {
   /** @inheritdoc */
   async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
     if (this.#ended || this.#stamp === undefined) return undefined;
-    if (this.#isForked) return await this.#prepareNewEpoch(this.#stamp);
+    if (this.#fork) return await this.#prepareNewEpoch(this.#stamp);
     const base = { id: this.id, epoch: this.#epoch, stamp: this.#stamp };
     if (this.#queue.isDeletionNext) {
       return this.#head ? { ...base, head: null } : this.#refuseDeletion();
@@ -294,34 +298,15 @@ export class Store implements Participant {
         { ...base, ...change, head: { ...this.#head, ...change.head } };
     }
     this.#batch = batch;
-    const epoch = this.#epoch;
-    const commit = {
-      epoch,
-      writer: this.#writer,
-      nowMs: this.#env.clock.now(),
-    };
-    const entry = nextEntry(this.#head, batch, commit);
-    const entryBytes = encodeEntry(entry);
-    const head = nextHead(this.#head, entry, {
-      epoch,
-      initialized: batch.initialized,
-      bytes: entryBytes.byteLength,
+    const next = await this.#writer.entry(this.#head, batch, {
+      epoch: this.#epoch,
       expiresAtMs: this.#expiresAtMs,
     });
-    const entryBlob = needsBlob(entryBytes)
-      ? await writeBlob(this.#env.kv, this.#env.random, {
-        id: this.id,
-        epoch,
-        bytes: entryBytes,
-      })
-      : undefined;
     return {
       ...base,
       ...change,
-      head: { ...head, ...change?.head },
-      entry,
-      entryBytes,
-      ...(entryBlob && { entryBlob }),
+      ...next,
+      head: { ...next.head, ...change?.head },
     };
   }
 
@@ -362,8 +347,6 @@ export class Store implements Participant {
   conflicted(): void {
     this.#batch = undefined;
     this.#stamp = undefined;
-    // Its marker may be what failed: the chunks are swept, and a later snapshot takes its place.
-    this.#compactor.abandon();
   }
 
   /** @inheritdoc */
@@ -373,7 +356,7 @@ export class Store implements Participant {
     this.#batch = undefined;
     this.#compactor.abandon();
     // What was shown to clients is not what the KV has: the next load settles it.
-    if (error.code === "store_unreadable" || this.#isForked) {
+    if (error.code === "store_unreadable" || this.#fork) {
       return this.#end(error);
     }
     this.#queue.reject(error, tried);
@@ -399,10 +382,10 @@ export class Store implements Participant {
         return this.#follow(news.read, news.entries);
       case "jump":
         this.#adopt(news.store);
-        return this.fanout.jump(this.#position(), this.#state);
+        return this.#jump();
       case "fork":
         this.#adopt(news.store);
-        this.#isForked = true;
+        this.#beginFork();
         return this.#env.onError(setBackError(this.id, this.version), this.id);
       default:
         return unreachable(news);
@@ -434,67 +417,34 @@ export class Store implements Participant {
     this.#compactor.abandon();
   }
 
-  async #settleFork(): Promise<void> {
+  #beginFork(): void {
+    this.#fork ??= Promise.withResolvers();
     this.#lane.add(this);
-    await this.#lane.idle();
-    if (this.#ended) throw this.#ended;
   }
 
-  #snapshot(): StoreAnswer {
-    return { frame: this.fanout.snapshotFrame(), version: this.version };
+  /** Shows subscribers a state that no patch leads to. */
+  #jump(): void {
+    this.fanout.jump(this.#position(), this.#state);
+    this.#fork?.resolve();
+    this.#fork = undefined;
   }
-
-  async #resumeFromLog(token: ResumeToken): Promise<StoreAnswer | undefined> {
-    const { position } = this.fanout;
-    const patches = await readMissed(
-      this.#env.kv,
-      this.id,
-      token,
-      position.version,
-    );
-    // What was read leads to a version that is not the newest any more.
-    if (!patches || this.fanout.position !== position) return undefined;
-    return {
-      frame: this.fanout.encodeResume(token, patches),
-      version: position.version,
-    };
-  }
-
-  // --- making commits --------------------------------------------------------
 
   async #prepareNewEpoch(
     stamp: string | null,
   ): Promise<StoreCommit | undefined> {
-    const { kv, random } = this.#env;
-    const old = this.#head;
-    if (!old) return undefined;
-    const epoch = newId(random);
-    const { bytes, stateBytes } = this.#encodeSnapshot();
-    const flip = await writeBlob(kv, random, { id: this.id, epoch, bytes });
-    const { version } = old;
-    return {
-      id: this.id,
-      epoch,
-      stamp,
-      endedEpoch: old.epoch,
-      flip,
-      head: {
-        ...old,
-        epoch,
-        mintedFrom: old.epoch,
-        writer: this.#writer,
-        floor: version,
-        snapshot: { ...flip.ref, version, stateBytes, logBytes: old.logBytes },
-      },
-    };
+    if (!this.#head) return undefined;
+    const next = await this.#writer.newEpoch(
+      this.#head,
+      this.#encodeSnapshot(),
+    );
+    return { id: this.id, stamp, ...next };
   }
 
   #begin(epoch: string, head: NextHead, stamp: string | undefined): void {
-    this.#isForked = false;
     this.#epoch = epoch;
     this.#head = head;
     this.#stamp = stamp;
-    this.fanout.jump(this.#position(), this.#state);
+    this.#jump();
   }
 
   #encodeSnapshot() {
@@ -519,6 +469,8 @@ export class Store implements Participant {
     this.#ended = reason;
     this.#queue.reject(reason, 0);
     this.fanout.end(reason.code === "store_deleted" ? "deleted" : reason);
+    this.#fork?.resolve();
+    this.#fork = undefined;
     this.#env.onEnded(this);
   }
 }
