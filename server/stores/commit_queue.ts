@@ -45,14 +45,16 @@ export interface MutationSource {
   readonly author?: string | undefined;
 }
 
-/** A mutation, or the deletion of the store, that waits. */
-export interface Pending {
-  readonly kind: "mutate" | "delete";
+/** A mutation that waits. */
+interface PendingMutation {
   readonly change: Changer;
   readonly source: MutationSource;
   readonly resolve: (written: Written) => void;
   readonly reject: (error: unknown) => void;
 }
+
+/** A mutation, or the deletion of the store, that waits. */
+type Pending = PendingMutation | Omit<PendingMutation, "change" | "source">;
 
 /** What becomes of a pending mutation once its batch is committed. */
 type Outcome =
@@ -101,15 +103,11 @@ export class CommitQueue {
 
   /** Whether the next to come is a deletion. */
   get isDeletionNext(): boolean {
-    return this.#pending[0]?.kind === "delete";
+    return this.#pending[0] !== undefined && !("change" in this.#pending[0]);
   }
 
   /** Adds a mutation, or refuses it where too many wait. */
-  push(
-    kind: Pending["kind"],
-    change: Changer,
-    source: MutationSource,
-  ): Promise<Written> {
+  push(change: Changer, source: MutationSource): Promise<Written> {
     const { queuedMutations } = this.#limits;
     if (this.#pending.length >= queuedMutations) {
       const action = `queue a write to store "${this.#name}"`;
@@ -123,7 +121,14 @@ export class CommitQueue {
       );
     }
     return new Promise((resolve, reject) => {
-      this.#pending.push({ kind, change, source, resolve, reject });
+      this.#pending.push({ change, source, resolve, reject });
+    });
+  }
+
+  /** Adds the deletion of the store. */
+  pushDeletion(): Promise<Written> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ resolve, reject });
     });
   }
 
@@ -145,9 +150,8 @@ export class CommitQueue {
     const own = new Map<string, Recorded>();
     let bytes = 0;
     for (const pending of this.#pending) {
-      if (
-        pending.kind === "delete" || mutations.length >= MUTATIONS_PER_COMMIT
-      ) break;
+      if (!("change" in pending)) break;
+      if (mutations.length >= MUTATIONS_PER_COMMIT) break;
       const { origin, author } = pending.source;
       const seen = origin &&
         (numbers.find(origin) ?? own.get(numberOf(origin)));

@@ -172,7 +172,7 @@ export class Store implements Participant {
   /** Queues a change; resolves when it is committed and every subscriber's frame is queued. */
   mutate(change: Changer, source: MutationSource = {}): Promise<Written> {
     if (this.#ended) return Promise.reject(this.#ended);
-    const written = this.#queue.push("mutate", change, source);
+    const written = this.#queue.push(change, source);
     this.#lane.add(this);
     return written;
   }
@@ -180,7 +180,7 @@ export class Store implements Participant {
   /** Deletes the store, after what is queued already. */
   delete(): Promise<Written> {
     if (this.#ended) return Promise.reject(this.#ended);
-    const deleted = this.#queue.push("delete", refuseChange, {});
+    const deleted = this.#queue.pushDeletion();
     this.#lane.add(this);
     return deleted;
   }
@@ -275,6 +275,8 @@ export class Store implements Participant {
 
   /** @inheritdoc */
   async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
+    // What was prepared before and did not fit into its atomic is run again.
+    this.#batch = undefined;
     if (this.#ended || this.#stamp === undefined) return undefined;
     if (this.#fork) return await this.#prepareNewEpoch(this.#stamp);
     const base = { id: this.id, epoch: this.#epoch, stamp: this.#stamp };
@@ -485,8 +487,4 @@ function setBackError({ name }: StoreId, version: number): HeadwaterError {
   const message =
     `Store "${name}" was set back to version ${version}: it goes on in a new epoch`;
   return new HeadwaterError("store_unreadable", message);
-}
-
-function refuseChange(): never {
-  throw new TypeError("A deletion has no recipe");
 }
