@@ -96,7 +96,8 @@ export async function runCli(
   defineStartApp(server);
   const undo = onShutdownSignal(() => {
     console.log("\n  Stopping");
-    server.close().catch(fail).finally(undo);
+    // A peer that takes nothing keeps its socket, and with it the process, until TCP gives up.
+    server.close().catch(fail).finally(() => Deno.exit());
   });
   try {
     await server.listen({ port: settings.port, host: settings.host });

@@ -14,7 +14,10 @@ import { defineStartApp, START_PAGES } from "./start_app.ts";
 /** Answers requests, WebSocket upgrades included. */
 export interface Handler {
   /** Answers one request; `info` is what `Deno.serve` gives. */
-  fetch(request: Request, info?: { readonly remoteAddr: object }): Promise<Response>;
+  fetch(
+    request: Request,
+    info?: { readonly remoteAddr: object },
+  ): Promise<Response>;
 }
 
 const handler: Handler = createHandler();
@@ -38,7 +41,9 @@ function createHandler(): Handler {
 
 async function start(): Promise<Server> {
   const isDeploy = Deno.env.get("DENO_DEPLOYMENT_ID") !== undefined;
-  const kv = isDeploy ? await Deno.openKv() : Deno.env.get("HEADWATER_KV") ?? ".headwater/state.db";
+  const kv = isDeploy
+    ? await Deno.openKv()
+    : Deno.env.get("HEADWATER_KV") ?? ".headwater/state.db";
   const server = createServer({ kv, pages: START_PAGES });
   defineStartApp(server);
   // `deno serve` does not end while a watch or timer of ours is pending.

@@ -9,6 +9,7 @@ import { keyDecoder } from "./key_decoder.ts";
 
 /** One entry of a map, by its offsets. */
 export interface Entry {
+  /** The key. */
   readonly key: string;
   /** Offset of the value's first byte. */
   readonly start: number;

@@ -266,8 +266,9 @@ export class Connection implements SocketEvents, SubscriptionOwner {
     try {
       this.#frames = decodeUp(message, this.#host.limits);
     } catch (error) {
-      if (!(error instanceof HeadwaterError)) throw error;
-      this.close(CLOSE.badFrame, error.message);
+      // Thrown further it would end the process: the host delivers messages in an event.
+      if (!(error instanceof HeadwaterError)) this.#host.failed(this, error);
+      this.close(CLOSE.badFrame, toErrorBody(error, "bad_frame").message);
     }
     return true;
   }
