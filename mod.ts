@@ -10,6 +10,7 @@ export {
   DynamicStore,
   Server,
   StaticStore,
+  StoreHandle,
 } from "./server/mod.ts";
 export { createClient, HeadwaterError, LimitError } from "./client/mod.ts";
 

@@ -5,10 +5,11 @@
  */
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kv, OpenedKv } from "../server/ports.ts";
+import { retryLocked, waitForLock } from "./retry_locked.ts";
 
 /** One open file, and how many still use it. */
 interface SharedFile {
-  readonly opening: Promise<Deno.Kv>;
+  readonly opening: Promise<Kv>;
   users: number;
 }
 
@@ -35,7 +36,8 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
     return toOpened(await openHandle(location), { location, isLocal: false });
   }
   const path = await prepareFile(location);
-  const file = files.get(path) ?? { opening: openHandle(path), users: 0 };
+  const file = files.get(path) ??
+    { opening: openHandle(path).then(waitForLock), users: 0 };
   files.set(path, file);
   file.users += 1;
   try {
@@ -55,14 +57,13 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
 }
 
 function toOpened(
-  kv: Deno.Kv,
+  kv: Kv,
   options: { location: string; isLocal: boolean; release?: () => void },
 ): OpenedKv {
   const { location, isLocal, release = () => kv.close() } = options;
   let isClosed = false;
   return {
-    // The one place where the compiler compares Deno's type with the port.
-    kv: kv satisfies Kv,
+    kv,
     isLocal,
     location,
     // Deno throws BadResource on a second close, and a second count-down would
@@ -77,9 +78,9 @@ function toOpened(
   };
 }
 
-async function openHandle(location: string): Promise<Deno.Kv> {
+async function openHandle(location: string): Promise<Kv> {
   try {
-    return await Deno.openKv(location);
+    return await retryLocked(() => Deno.openKv(location));
   } catch (cause) {
     throw new Error(`Cannot open KV "${location}": ${messageOf(cause)}`, {
       cause,

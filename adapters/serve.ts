@@ -20,6 +20,7 @@ export interface Handler {
   ): Promise<Response>;
 }
 
+/** The handler: one server, started at the first request. */
 const handler: Handler = createHandler();
 
 export default handler;

@@ -40,7 +40,7 @@ export interface RecipeOptions {
  *
  * @example Push
  * ```ts
- * import { runRecipe } from "./protocol/draft.ts";
+ * import { runRecipe } from "./draft.ts";
  * import assert from "node:assert/strict";
  *
  * const { state, patch, value } = runRecipe({ items: ["a"] }, (draft) => draft.items.push("b"));

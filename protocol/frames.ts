@@ -233,6 +233,8 @@ export const CLOSE = {
   tooSlow: 4008,
   /** Nothing was heard for too long. */
   silent: 4009,
+  /** The server cannot reach its KV. */
+  unavailable: 4012,
   /** The server has no room for another connection. */
   full: 4013,
 } as const;

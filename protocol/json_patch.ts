@@ -43,7 +43,7 @@ export interface JsonPatchResult {
  *
  * @example Test, then move
  * ```ts
- * import { applyJsonPatch } from "./protocol/json_patch.ts";
+ * import { applyJsonPatch } from "./json_patch.ts";
  * import assert from "node:assert/strict";
  *
  * const moved = applyJsonPatch({ old: 1 }, [

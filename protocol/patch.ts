@@ -20,21 +20,29 @@ export type { Path, PathSegment };
 
 /** Puts a member into an object, or inserts an item into an array. */
 export interface AddOp {
+  /** Which step it is. */
   readonly op: "add";
+  /** Where the new member or item will be. */
   readonly path: Path;
+  /** What it will be. */
   readonly value: Json;
 }
 
 /** Puts another value in the place of one that exists. */
 export interface ReplaceOp {
+  /** Which step it is. */
   readonly op: "replace";
+  /** Where something is already. */
   readonly path: Path;
+  /** What will be there. */
   readonly value: Json;
 }
 
 /** Takes a member out of an object or an item out of an array. */
 export interface RemoveOp {
+  /** Which step it is. */
   readonly op: "remove";
+  /** Where that is which goes. */
   readonly path: Path;
 }
 
@@ -56,7 +64,7 @@ export interface ApplyOptions {
  *
  * @example Change one field
  * ```ts
- * import { applyPatch } from "./protocol/patch.ts";
+ * import { applyPatch } from "./patch.ts";
  * import assert from "node:assert/strict";
  *
  * const before = { items: [{ done: false }], title: "Today" };
@@ -128,7 +136,7 @@ export class WorkingCopy {
     for (const segment of path) {
       if (typeof value !== "object" || value === null) return undefined;
       // Only an own member: an inherited one is Object.prototype's.
-      if (typeof segment !== (Array.isArray(value) ? "number" : "string")) {
+      if (Array.isArray(value) !== (typeof segment === "number")) {
         return undefined;
       }
       if (!Object.hasOwn(value, segment)) return undefined;

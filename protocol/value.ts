@@ -51,7 +51,7 @@ const MOST_NODES = 10_000_000;
  *
  * @example Copy, and refuse
  * ```ts
- * import { cleanValue } from "./protocol/value.ts";
+ * import { cleanValue } from "./value.ts";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(cleanValue({ seats: 3, note: undefined }), { seats: 3 });
@@ -230,9 +230,7 @@ export function equalValues(a: Json, b: Json): boolean {
   const [left, right] = [a, b] as Record<string, Json>[]; // neither is an array, nor null
   const keys = Object.keys(left!);
   return keys.length === Object.keys(right!).length &&
-    keys.every((key) =>
-      Object.hasOwn(right!, key) && equalValues(left![key]!, right![key]!)
-    );
+    keys.every((key) => equalValues(left![key]!, right![key]!));
 }
 
 /** True for the keys that reach an object's prototype instead of the object. */

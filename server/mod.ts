@@ -42,7 +42,7 @@ export function createServer(options: ServerOptions = {}): Server {
 }
 
 export { Server } from "./server.ts";
-export { DynamicStore, StaticStore } from "./stores/handles.ts";
+export { DynamicStore, StaticStore, StoreHandle } from "./stores/handles.ts";
 export { HeadwaterError, LimitError } from "../protocol/errors.ts";
 export { DEFAULT_LIMITS } from "../protocol/limits.ts";
 

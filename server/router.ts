@@ -22,6 +22,7 @@ import {
 import type { Limits } from "../protocol/limits.ts";
 import type { Connection, ReceivedFrame } from "./connection.ts";
 import type { Functions, FunctionsEnvironment } from "./functions.ts";
+import type { Session, Sessions } from "./sessions.ts";
 import { Subscription } from "./subscription.ts";
 
 /** What the frames are handled with, once the server has opened its KV. */
@@ -78,12 +79,12 @@ export class Router {
         `The server speaks protocol ${PROTOCOL_VERSION}, not ${frame.protocol}`;
       return connection.close(CLOSE.badVersion, reason);
     }
-    const { limits, serverId, open, heartbeatMs } = this.#options;
-    const { sessions } = await open();
-    const { session, resumed } = await sessions.begin({
-      resume: frame.session,
-      identity: frame.identity,
-    });
+    const { limits, serverId, heartbeatMs } = this.#options;
+    const { sessions, session, resumed } = await this.#begin(frame)
+      .catch((error) => {
+        connection.close(CLOSE.unavailable, "The server cannot reach its KV");
+        throw error;
+      });
     // The socket may have ended while the secret was read: nobody would release the session.
     if (connection.isClosed) return sessions.release(session);
     const before = connection.welcome(session);
@@ -99,6 +100,14 @@ export class Router {
       messageBytes: limits.messageBytes,
       serverId,
     }));
+  }
+
+  async #begin(
+    frame: HelloFrame,
+  ): Promise<{ sessions: Sessions; session: Session; resumed: boolean }> {
+    const { sessions } = await this.#options.open();
+    const { session: resume, identity } = frame;
+    return { sessions, ...await sessions.begin({ resume, identity }) };
   }
 
   async #subscribe(

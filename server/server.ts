@@ -142,6 +142,7 @@ export class Server {
     initial: T,
     options?: StoreOptions,
   ): DynamicStore<T>;
+  /** Defines one store; see above for many of one kind. */
   createStore<T extends object>(
     name: string,
     initial: T,
@@ -390,7 +391,8 @@ export class Server {
 function lend(kv: Kv): OpenedKv {
   return {
     kv,
-    isLocal: true,
+    // Not known; what is good for one that is far away does a near one little harm.
+    isLocal: false,
     location: "a KV that was opened by the application",
     close: async () => {},
   };

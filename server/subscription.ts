@@ -60,14 +60,15 @@ export class Subscription implements Subscriber {
     const answer = await answerSubscription(store, token);
     if (this.#isOver) return;
     this.#isAnswering = false;
-    if (this.#owner.outbox.isFull) {
-      // The answer would not be the newest when it can be sent.
+    const { epoch, version } = store.fanout.position;
+    if (this.#owner.outbox.isFull || answer.position.epoch !== epoch) {
+      // The answer would not be the newest when it can be sent, or is not any more.
       this.#sent = undefined;
       return this.#dirty();
     }
     this.#owner.outbox.push(answer.frame);
-    this.#moveTo(answer.version);
-    if (answer.version !== store.fanout.position.version) this.#dirty();
+    this.#moveTo(answer.position.version);
+    if (answer.position.version !== version) this.#dirty();
   }
 
   /** @inheritdoc */

@@ -168,9 +168,11 @@ export class Lane {
     }
     if (prepared.size > 0) await this.#commit(prepared);
     for (const participant of chosen) {
-      if (participant.hasWork() && !this.#waiting.has(participant)) {
-        this.#ready.add(participant);
-      }
+      if (this.#waiting.has(participant)) continue;
+      if (participant.hasWork()) this.#ready.add(participant);
+      // All that it had to write was there already, by a server that was quicker: were the
+      // conflict not forgotten with that, each later one would wait longer.
+      else this.#contended.delete(participant);
     }
   }
 

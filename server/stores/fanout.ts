@@ -225,12 +225,13 @@ export class Fanout {
     );
   }
 
-  /** The answer to a token that the log has proven; `patches` lead to the current version. */
+  /** The answer to a token that the log has proven; `patches` lead to the position `to`. */
   encodeResume(
     token: ResumeToken,
     patches: readonly Patch[],
+    to: Position = this.#position,
   ): Uint8Array<ArrayBuffer> {
-    const { version, epoch, writer } = this.#position;
+    const { version, epoch, writer } = to;
     return encodeFrame({
       type: "resume",
       store: this.number,

@@ -15,10 +15,11 @@ import type {
 export type { Written };
 
 /** Hooks of a definition; each returns the handle, so that they chain. */
-abstract class Handle<T> {
+export abstract class StoreHandle<T> {
   /** @ignore */
   protected readonly definition: StoreDefinition;
 
+  /** Made by {@linkcode Server.createStore}. */
   constructor(definition: StoreDefinition) {
     this.definition = definition;
   }
@@ -47,7 +48,7 @@ abstract class Handle<T> {
  * States that come out of a store are frozen, and what goes in is copied: nobody
  * can change a store but through it.
  */
-export class StaticStore<T> extends Handle<T> {
+export class StaticStore<T> extends StoreHandle<T> {
   /** The store's full name. */
   readonly name: string;
   readonly #access: StoreAccess;
@@ -137,7 +138,7 @@ export class StaticStore<T> extends Handle<T> {
 }
 
 /** Many shared states of one kind; like {@linkcode StaticStore}, with the key first. */
-export class DynamicStore<T> extends Handle<T> {
+export class DynamicStore<T> extends StoreHandle<T> {
   readonly #access: StoreAccess;
 
   /** Made by {@linkcode Server.createStore}. */

@@ -8,12 +8,13 @@ import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readHead, readSince } from "../log/reader.ts";
 import type { Kv } from "../ports.ts";
+import type { Position } from "./fanout.ts";
 import type { Store } from "./store.ts";
 
-/** The frame that answers a subscription, and the version that it leads to. */
+/** The frame that answers a subscription, and where it leads to. */
 export interface StoreAnswer {
   readonly frame: Uint8Array<ArrayBuffer>;
-  readonly version: number;
+  readonly position: Position;
 }
 
 /** Answers a subscription to `store` with `token`. */
@@ -32,12 +33,12 @@ export async function answerSubscription(
   }
   if (token.epoch !== store.epoch) return snapshotOf(store);
   const frame = store.fanout.resumeFrame(token);
-  if (frame) return { frame, version: store.fanout.position.version };
+  if (frame) return { frame, position: store.fanout.position };
   return await resumeFromLog(store, token) ?? snapshotOf(store);
 }
 
 function snapshotOf({ fanout }: Store): StoreAnswer {
-  return { frame: fanout.snapshotFrame(), version: fanout.position.version };
+  return { frame: fanout.snapshotFrame(), position: fanout.position };
 }
 
 async function resumeFromLog(
@@ -46,12 +47,10 @@ async function resumeFromLog(
 ): Promise<StoreAnswer | undefined> {
   const { position } = fanout;
   const patches = await readMissed(kv, id, token, position.version);
-  // What was read leads to a version that is not the newest any more.
-  if (!patches || fanout.position !== position) return undefined;
-  return {
-    frame: fanout.encodeResume(token, patches),
-    version: position.version,
-  };
+  if (!patches || fanout.position.epoch !== position.epoch) return undefined;
+  // Others may have written meanwhile: the subscription follows up with what is newer. Were
+  // that a reason for a snapshot, a busy store would never be resumed.
+  return { frame: fanout.encodeResume(token, patches, position), position };
 }
 
 /**
