@@ -5,7 +5,6 @@
  */
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kv, OpenedKv } from "../server/ports.ts";
-import { retryLocked, waitForLock } from "./retry_locked.ts";
 
 /** One open file, and how many still use it. */
 interface SharedFile {
@@ -37,7 +36,7 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
   }
   const path = await prepareFile(location);
   const file = files.get(path) ??
-    { opening: openHandle(path).then(waitForLock), users: 0 };
+    { opening: openHandle(path), users: 0 };
   files.set(path, file);
   file.users += 1;
   try {
@@ -80,7 +79,7 @@ function toOpened(
 
 async function openHandle(location: string): Promise<Kv> {
   try {
-    return await retryLocked(() => Deno.openKv(location));
+    return await Deno.openKv(location);
   } catch (cause) {
     throw new Error(`Cannot open KV "${location}": ${messageOf(cause)}`, {
       cause,

@@ -9,6 +9,9 @@ import type { Socket, SocketEvents } from "../server/ports.ts";
 /** Longest reason that a close frame holds (RFC 6455, section 5.5). */
 const REASON_BYTES = 123;
 
+/** How long a close waits for a peer that goes on sending. */
+const QUIET_MS = 100;
+
 /** A socket whose end can be awaited, whoever ends it. */
 export interface TrackedSocket extends Socket {
   /** Resolves once TCP has ended; may never, if the peer stalls. */
@@ -131,17 +134,37 @@ class DenoSocket implements TrackedSocket {
   close(code: number, reason: string): void {
     const socket = this.#socket;
     this.#forget();
-    try {
-      socket?.close(code, cutReason(reason));
-    } catch {
-      // The socket has ended between the peer's close and its event.
-    }
+    if (socket) closeWhenQuiet(socket, { code, reason: cutReason(reason) });
   }
 
   #forget(): void {
     this.#socket = undefined;
     this.#events = undefined;
   }
+}
+
+/**
+ * Closes once nothing has come in for a turn. Where a message waits already, Deno
+ * ends TCP on it before the close frame has gone out: a peer that was busy sending
+ * would see no code at all.
+ */
+function closeWhenQuiet(
+  socket: WebSocket,
+  end: { code: number; reason: string },
+  deadlineMs = performance.now() + QUIET_MS,
+): void {
+  let isQuiet = true;
+  socket.onmessage = () => isQuiet = false;
+  setTimeout(() => {
+    if (!isQuiet && performance.now() < deadlineMs) {
+      return closeWhenQuiet(socket, end, deadlineMs);
+    }
+    try {
+      socket.close(end.code, end.reason);
+    } catch {
+      // The socket has ended between the peer's close and its event.
+    }
+  }, 0);
 }
 
 /** A longer reason makes `close` throw, and the peer would see no code at all. */

@@ -29,6 +29,12 @@ import type {
 import type { Answer, Session } from "./sessions.ts";
 import { Subscription, type SubscriptionOwner } from "./subscription.ts";
 
+/**
+ * What a message in an inbox costs beside its bytes: a million of a few bytes each
+ * would otherwise take a hundred times the limit.
+ */
+const MESSAGE_COST_BYTES = 64;
+
 /** What comes out of the inbox. */
 export type ReceivedFrame = UpFrame | RefusedFrame;
 
@@ -128,7 +134,7 @@ export class Connection implements SocketEvents, SubscriptionOwner {
       );
       return this.close(CLOSE.tooBig, message);
     }
-    this.#inboxBytes += data.byteLength;
+    this.#inboxBytes += data.byteLength + MESSAGE_COST_BYTES;
     if (this.#inboxBytes > inboxBytes) {
       const { message } = new LimitError(
         "queue the message",
@@ -262,7 +268,7 @@ export class Connection implements SocketEvents, SubscriptionOwner {
   #decodeNext(): boolean {
     const message = this.#inbox.shift();
     if (!message) return false;
-    this.#inboxBytes -= message.byteLength;
+    this.#inboxBytes -= message.byteLength + MESSAGE_COST_BYTES;
     try {
       this.#frames = decodeUp(message, this.#host.limits);
     } catch (error) {

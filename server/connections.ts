@@ -57,6 +57,15 @@ export class Connections {
     return this.#byAddress.size;
   }
 
+  /** Subscriptions of all connections. */
+  get subscriptions(): number {
+    let sum = 0;
+    for (const { subscriptions } of this.#connections) {
+      sum += subscriptions.size;
+    }
+    return sum;
+  }
+
   /** How often clients must be heard; 0: never. */
   get heartbeatMs(): number {
     return this.#heartbeatMs;

@@ -10,6 +10,7 @@ import { Answers } from "./log/answers.ts";
 import { BLOB_GRACE_MS, Sweeper } from "./log/blobs.ts";
 import { FeedReader } from "./log/feed_reader.ts";
 import { Lane } from "./log/lane.ts";
+import { PatientKv } from "./log/patient_kv.ts";
 import type { Logger } from "./logger.ts";
 import type { Clock, OpenedKv, Random, Timer } from "./ports.ts";
 import { Sessions } from "./sessions.ts";
@@ -43,11 +44,13 @@ export class Core {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #sweep: Timer | undefined;
+  #isClosed = false;
   #sweeping: Promise<void> = Promise.resolve();
 
   private constructor(options: CoreOptions) {
     const { opened, clock, random, limits, sync, logger } = options;
-    const { kv, isLocal } = opened;
+    const { isLocal } = opened;
+    const kv = new PatientKv(opened.kv, { clock, random }, limits.commitMs);
     this.opened = opened;
     this.#clock = clock;
     this.#logger = logger;
@@ -92,13 +95,20 @@ export class Core {
   /** Opens a core; nothing is loaded before the feed's cursors are taken. */
   static async open(options: CoreOptions): Promise<Core> {
     const core = new Core(options);
-    await core.#feed?.start();
+    try {
+      await core.#feed?.start();
+    } catch (error) {
+      // Whoever asks next opens the KV anew; this handle would keep the process.
+      await core.close();
+      throw error;
+    }
     core.#scheduleSweep(0);
     return core;
   }
 
   /** Flushes what is queued, and lets go of everything. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#sweep?.cancel();
     await this.stores.close();
     await this.#feed?.close();
@@ -108,6 +118,8 @@ export class Core {
   }
 
   #scheduleSweep(ms: number): void {
+    // A sweep that was under way when the core was closed ends after it.
+    if (this.#isClosed) return;
     this.#sweep = this.#clock.setTimer(ms, () => {
       this.#sweeping = this.#sweeper.sweep()
         .catch((error) =>

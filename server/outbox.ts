@@ -13,6 +13,8 @@ import type { Clock, Socket, Timer } from "./ports.ts";
 
 /** How often lagging sockets are looked at. */
 const LOOK_MS = 20;
+/** The first look: a socket that holds a large snapshot has mostly passed it on by then. */
+const FIRST_LOOK_MS = 2;
 
 /** Whoever an outbox belongs to. */
 export interface OutboxOwner {
@@ -76,7 +78,7 @@ export class Outboxes {
     if (this.#lagging.has(outbox)) return;
     this.#lagging.add(outbox);
     this.#laggingBytes += bytes;
-    this.#look ??= this.#scheduleLook();
+    this.#look ??= this.#scheduleLook(FIRST_LOOK_MS);
   }
 
   /** Forgets an outbox. */
@@ -91,8 +93,8 @@ export class Outboxes {
     this.#look = undefined;
   }
 
-  #scheduleLook(): Timer {
-    return this.clock.setTimer(LOOK_MS, () => {
+  #scheduleLook(ms = LOOK_MS): Timer {
+    return this.clock.setTimer(ms, () => {
       this.#laggingBytes = 0;
       for (const outbox of this.#lagging) {
         this.#laggingBytes += outbox.bufferedBytes;

@@ -16,6 +16,7 @@ import {
 import { createRoutes, type Health, type Page } from "./http/routes.ts";
 import { newId } from "./log/ids.ts";
 import { bellKey } from "./log/keys.ts";
+import { whileLocked } from "./log/patient_kv.ts";
 import { loggerOf } from "./logger.ts";
 import type {
   HostFetch,
@@ -105,6 +106,7 @@ export class Server {
   #core: Promise<Core> | undefined;
   #openCore: Core | undefined;
   #routes: HostFetch | undefined;
+  #listening: Promise<Listener> | undefined;
   #listener: Listener | undefined;
   #closed: Promise<void> | undefined;
 
@@ -210,29 +212,29 @@ export class Server {
     );
   }
 
-  /** Opens the KV, and listens. */
+  /**
+   * Opens the KV, and listens.
+   *
+   * @throws {TypeError} if the server listens already, or is closed.
+   */
   async listen(options: ListenOptions = {}): Promise<void> {
-    if (this.#listener) {
-      throw new TypeError(`Cannot listen twice: port ${this.port} is open`);
-    }
-    const {
-      port = 4400,
-      host = "localhost",
-      path,
-      heartbeatMs = 30_000,
-      cert,
-      key,
-    } = options;
+    const { heartbeatMs = 30_000 } = options;
     if (!(heartbeatMs >= 0)) {
       throw new RangeError(`heartbeatMs must be 0 or more, not ${heartbeatMs}`);
     }
+    if (this.#closed) {
+      throw new TypeError("Cannot listen: the server is closed");
+    }
+    if (this.#listening) throw new TypeError("Cannot listen twice");
     this.#connections.heartbeatMs = heartbeatMs;
-    this.#routes = this.#createRoutes(path);
-    await this.#open();
-    this.#listener = await this.#ports.listen(
-      { port, host, cert, key },
-      this.#routes,
-    );
+    this.#listening = this.#listen(options);
+    try {
+      this.#listener = await this.#listening;
+    } catch (error) {
+      // The port may be free later, or another one is tried.
+      this.#listening = undefined;
+      throw error;
+    }
   }
 
   /** The port that the server listens on. */
@@ -252,10 +254,18 @@ export class Server {
     return this.#routes(request, addressOf(info));
   };
 
-  /** Whether the server can do its work. */
+  /**
+   * Whether the server can do its work, and how much it holds in memory:
+   * `connections`, the `addresses` that these come from, their `subscriptions`,
+   * those that are `slow`, `sessions` and `stores`.
+   */
   async health(): Promise<Health> {
     const figures = {
       connections: this.#connections.size,
+      addresses: this.#connections.addresses,
+      subscriptions: this.#connections.subscriptions,
+      slow: this.#connections.outboxes.lagging,
+      sessions: this.#openCore?.sessions.size ?? 0,
       stores: this.#openCore?.stores.size ?? 0,
     };
     try {
@@ -284,9 +294,18 @@ export class Server {
   async #close(): Promise<void> {
     await this.#connections.close(GRACE_MS);
     this.#closing.abort(new Error("The server is closed"));
-    await this.#listener?.close();
+    // A listener that is still being opened would keep its port, and the process.
+    const listener = await this.#listening?.catch(() => undefined);
+    await listener?.close();
     const core = await this.#core?.catch(() => undefined);
     await core?.close();
+  }
+
+  async #listen(options: ListenOptions): Promise<Listener> {
+    const { port = 4400, host = "localhost", path, cert, key } = options;
+    const routes = this.#routes = this.#createRoutes(path);
+    await this.#open();
+    return await this.#ports.listen({ port, host, cert, key }, routes);
   }
 
   #open(): Promise<Core> {
@@ -304,8 +323,10 @@ export class Server {
   async #openKv(): Promise<Core> {
     const { kv = ".headwater/state.db", sync = true } = this.#options;
     const { clock, random } = this.#ports;
+    const waiting = { clock, random, limitMs: this.#limits.commitMs };
     const opened = typeof kv === "string"
-      ? await this.#ports.openKv(kv)
+      // Several isolates that start at once all set up the same file.
+      ? await whileLocked(waiting, () => this.#ports.openKv(kv))
       : lend(kv);
     const core = await Core.open({
       opened,

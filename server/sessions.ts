@@ -23,6 +23,13 @@ export interface Answer {
 const KEPT_ANSWER_BYTES = 64 * 1024;
 /** Answers of a session are kept so long after its connection ended. */
 const KEPT_MS = 2 * 60 * 1000;
+/**
+ * Answers of one session are kept up to this size together, the newest of them: a
+ * client that never gives one up would otherwise fill the memory.
+ */
+const KEPT_SESSION_BYTES = 512 * 1024;
+/** What a kept answer costs beside its frame; small frames share buffers. */
+const KEPT_OVERHEAD_BYTES = 512;
 
 /** One session, as this server knows it. */
 export class Session {
@@ -32,6 +39,7 @@ export class Session {
   /** The proof that the client keeps. */
   readonly token: string;
   readonly #answers = new Map<number, Answer | Promise<Answer>>();
+  #keptBytes = 0;
   #oldest = 1;
 
   /** Made by {@linkcode Sessions}. */
@@ -47,6 +55,11 @@ export class Session {
   /** Whether nothing is remembered for it. */
   get isEmpty(): boolean {
     return this.#answers.size === 0;
+  }
+
+  /** What the kept answers cost. */
+  get keptBytes(): number {
+    return this.#keptBytes;
   }
 
   /** Lowest call that the client still awaits. */
@@ -69,19 +82,39 @@ export class Session {
       if (call < this.#oldest || answer.frame.byteLength > KEPT_ANSWER_BYTES) {
         this.#answers.delete(call);
       } else {
-        this.#answers.set(call, answer);
+        this.#keep(call, answer);
       }
     }, () => this.#answers.delete(call));
     return running;
+  }
+
+  #keep(call: number, answer: Answer): void {
+    this.#answers.set(call, answer);
+    this.#keptBytes += costOf(answer);
+    for (const [other, known] of this.#answers) {
+      if (this.#keptBytes <= KEPT_SESSION_BYTES) break;
+      // A call that still runs stays: it would run twice at once.
+      if (!(known instanceof Promise)) this.#forget(other);
+    }
+  }
+
+  #forget(call: number): void {
+    const known = this.#answers.get(call);
+    if (known && !(known instanceof Promise)) this.#keptBytes -= costOf(known);
+    this.#answers.delete(call);
   }
 
   #forgetBelow(oldest: number): void {
     if (oldest <= this.#oldest) return;
     this.#oldest = oldest;
     for (const call of this.#answers.keys()) {
-      if (call < oldest) this.#answers.delete(call);
+      if (call < oldest) this.#forget(call);
     }
   }
+}
+
+function costOf({ frame }: Answer): number {
+  return frame.byteLength + KEPT_OVERHEAD_BYTES;
 }
 
 /** Issues, recognises and remembers sessions. */

@@ -86,11 +86,13 @@ export async function writeBlob(
   const chunks = chunksOf(id, epoch, blob, bytes);
   const perAtomic = Math.floor(ATOMIC_BYTES / CHUNK_BYTES);
   for (let first = 0; first < chunks.length; first += perAtomic) {
-    const atomic = kv.atomic();
+    const atomic = kv.atomic()
+      .check({ key: pendingKey(blob), versionstamp: marked.versionstamp });
     for (const { key, value } of chunks.slice(first, first + perAtomic)) {
       atomic.set(key, value);
     }
-    await atomic.commit();
+    // Chunks that come after the sweep would stay for ever.
+    if (!(await atomic.commit()).ok) throw new Error(`Blob ${blob} was swept`);
   }
   return {
     ref: { id: blob, chunks: chunks.length, bytes: bytes.byteLength },
@@ -158,18 +160,25 @@ export class Sweeper {
   async sweep(): Promise<void> {
     const present = new Set<string>();
     const now = this.#monotonic();
+    const failures: unknown[] = [];
     for await (const marker of this.#kv.list({ prefix: pendingPrefix() })) {
       const blob = lastString(marker.key);
       present.add(blob);
       const firstSeen = this.#seen.get(blob) ?? now;
       this.#seen.set(blob, firstSeen);
-      const record = decodeRecord(marker.value, "marker");
-      const isStale = record["k"] !== "new" || now - firstSeen >= this.#graceMs;
-      if (isStale) await this.#remove(marker);
+      try {
+        const { k } = decodeRecord(marker.value, "marker");
+        const isStale = k !== "new" || now - firstSeen >= this.#graceMs;
+        if (isStale) await this.#remove(marker);
+      } catch (error) {
+        // One marker that cannot be read must not keep the others for ever.
+        failures.push(error);
+      }
     }
     for (const blob of this.#seen.keys()) {
       if (!present.has(blob)) this.#seen.delete(blob);
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   async #remove(marker: KvEntry): Promise<void> {

@@ -13,7 +13,7 @@ import {
   deadEpochMarker,
   type PendingBlob,
 } from "./blobs.ts";
-import { encodeSlot } from "./feed_slot.ts";
+import { encodeSlot, type SlotItem } from "./feed_slot.ts";
 import {
   bellKey,
   feedKey,
@@ -37,6 +37,8 @@ import {
 export const FEED_MS = 10 * 60 * 1000;
 /** An entry up to this size rides in the feed; a larger one is read from the log. */
 const FEED_ENTRY_BYTES = 16 * 1024;
+/** A slot is one KV value: what does not fit beside the others is read from the log, too. */
+const FEED_SLOT_BYTES = 48 * 1024;
 
 /** What one store wants to write. Its parts take effect together, if the head is as it was. */
 export interface StoreCommit {
@@ -91,9 +93,7 @@ export function buildAtomic(
   return atomic
     // Whether this atomic took effect can be told by its slot even if commit() throws.
     .check({ key: slot, versionstamp: null })
-    .set(slot, encodeSlot(commitId, items.map(toFeedItem)), {
-      expireIn: FEED_MS,
-    })
+    .set(slot, encodeSlot(commitId, toFeedItems(items)), { expireIn: FEED_MS })
     .set(feedKey(position.feed), encodeRecord({ s: position.slot }), {
       expireIn: FEED_MS,
     })
@@ -164,14 +164,26 @@ function consume(atomic: KvAtomic, { ref, markerStamp }: PendingBlob): void {
     .delete(pendingKey(ref.id));
 }
 
-function toFeedItem({ id, head, epoch, entry, entryBytes }: StoreCommit) {
+function toFeedItems(commits: readonly StoreCommit[]) {
+  let room = FEED_SLOT_BYTES;
+  return commits.map((commit) => {
+    const item = toFeedItem(commit, Math.min(room, FEED_ENTRY_BYTES));
+    room -= item.entryBytes?.byteLength ?? 0;
+    return item;
+  });
+}
+
+function toFeedItem(
+  { id, head, epoch, entry, entryBytes }: StoreCommit,
+  maxBytes: number,
+): SlotItem {
   const item = { namespace: id.namespace, name: id.name, epoch };
   if (!head) return { ...item, version: 0, isDeleted: true };
   return {
     ...item,
     epoch: head.epoch,
     version: head.version,
-    ...(entry && entryBytes && entryBytes.byteLength <= FEED_ENTRY_BYTES &&
+    ...(entry && entryBytes && entryBytes.byteLength <= maxBytes &&
       { entryBytes }),
   };
 }

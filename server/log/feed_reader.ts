@@ -57,6 +57,8 @@ export class FeedReader {
   #reading: Promise<void> | undefined;
   #isRung = false;
   #readAtMs = -Infinity;
+  /** Something was or may have been missed; until all heads are checked. */
+  #hasMissed = false;
   /** Start of the last read that went through. */
   #completeAtMs = 0;
   #isClosed = false;
@@ -126,22 +128,26 @@ export class FeedReader {
     const startedAtMs = clock.monotonic();
     const heads = await this.#heads();
     // An isolate that was suspended sees nothing missing, but slots have expired meanwhile.
-    let isComplete = startedAtMs - this.#completeAtMs < FEED_MS / 2;
+    if (startedAtMs - this.#completeAtMs >= FEED_MS / 2) this.#hasMissed = true;
     for (const [feed, slot] of heads) {
       if (own.has(feed)) continue;
       const cursor = this.#cursors.get(feed) ?? 0;
       if (slot <= cursor) continue;
-      if (isComplete) isComplete = await this.#readSlots(feed, cursor, slot);
+      if (!this.#hasMissed && !await this.#readSlots(feed, cursor, slot)) {
+        this.#hasMissed = true;
+      }
       this.#cursors.set(feed, slot);
     }
     for (const feed of this.#cursors.keys()) {
       if (!heads.has(feed)) this.#cursors.delete(feed);
     }
-    if (!isComplete) await checkAll();
+    // Forgotten only when it has succeeded: the cursors are past what was missed.
+    if (this.#hasMissed) await checkAll();
+    this.#hasMissed = false;
     this.#completeAtMs = startedAtMs;
   }
 
-  /** Reads the slots above `cursor`; false where one is missing. */
+  /** Reads the slots above `cursor`; false where one is missing or cannot be read. */
   async #readSlots(
     feed: string,
     cursor: number,
@@ -155,9 +161,9 @@ export class FeedReader {
     for await (const entry of range) {
       if (lastNumber(entry.key) !== expected) return false;
       expected++;
-      for (const item of decodeSlot(entry.value).items) {
-        await this.#deliver(item);
-      }
+      const items = itemsOf(entry);
+      if (!items) return false;
+      for (const item of items) await this.#deliver(item);
     }
     return expected === slot + 1;
   }
@@ -167,6 +173,7 @@ export class FeedReader {
       await this.#options.receive(item);
     } catch (error) {
       // One store that cannot be read must not keep the others from moving on.
+      this.#hasMissed = true;
       this.#options.onError(error);
     }
   }
@@ -212,5 +219,13 @@ export class FeedReader {
         this.#endWait = resolve;
       });
     }
+  }
+}
+
+function itemsOf({ value }: KvEntry): readonly FeedItem[] | undefined {
+  try {
+    return decodeSlot(value).items;
+  } catch {
+    return undefined;
   }
 }

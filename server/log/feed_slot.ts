@@ -25,6 +25,11 @@ export interface FeedItem {
   readonly entry?: LogEntry;
 }
 
+/** The same, with the entry as the log has it. */
+export type SlotItem = Omit<FeedItem, "entry"> & {
+  readonly entryBytes?: Uint8Array;
+};
+
 /** What one atomic of a lane committed. */
 export interface FeedSlot {
   readonly commitId: string;
@@ -37,8 +42,7 @@ export interface FeedSlot {
  */
 export function encodeSlot(
   commitId: string,
-  items:
-    readonly (Omit<FeedItem, "entry"> & { readonly entryBytes?: Uint8Array })[],
+  items: readonly SlotItem[],
 ): Uint8Array<ArrayBuffer> {
   const header = encodeJson({
     c: commitId,

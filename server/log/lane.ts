@@ -24,6 +24,7 @@ import {
 import { decodeSlot } from "./feed_slot.ts";
 import { newId } from "./ids.ts";
 import { headKey, slotKey } from "./keys.ts";
+import { inTime, pause } from "./patience.ts";
 import { decodeHead } from "./records.ts";
 
 /** Stores in one atomic: denokv allows 10 checks, one is the feed slot's. */
@@ -32,9 +33,8 @@ const STORES_PER_ATOMIC = 9;
 const CHECKS_PER_ATOMIC = 9;
 /** Bytes of entries in one atomic. */
 const ENTRY_BYTES_PER_ATOMIC = 600 * 1024;
-/** Waiting time before the first retry; doubles, with jitter. */
-const RETRY_MS = 4;
-const RETRY_MAX_MS = 500;
+/** However long a store has waited for its turn, a commit of its is given this part of its time. */
+const LEAST_PART = 1 / 8;
 
 /** A store, as its lane sees it. */
 export interface Participant {
@@ -84,7 +84,8 @@ export class Lane {
     retries: 0,
   };
   readonly #options: LaneOptions;
-  readonly #ready = new Set<Participant>();
+  /** Stores with work, and since when they have waited. */
+  readonly #ready = new Map<Participant, number>();
   /** Stores that met a conflict, and how often in a row; they commit apart. */
   readonly #contended = new Map<Participant, number>();
   /** Contended stores that wait for their turn; the others go on meanwhile. */
@@ -94,6 +95,8 @@ export class Lane {
   #attempt = 0;
   /** An earlier atomic for this slot may still land. */
   #isSlotInDoubt = false;
+  /** The last that was tried failed: nobody waits for it any longer than was promised. */
+  #isKvDown = false;
   #running: Promise<void> | undefined;
 
   constructor(options: LaneOptions) {
@@ -104,7 +107,7 @@ export class Lane {
   /** Lets the store's work be committed soon. */
   add(participant: Participant): void {
     if (this.#waiting.has(participant)) return;
-    this.#ready.add(participant);
+    this.#enqueue(participant);
     this.#wake();
     if (this.#running) return;
     // Deferred, so that all mutations of the current tick ride in one commit.
@@ -127,9 +130,15 @@ export class Lane {
     this.#running = undefined;
   }
 
-  #choose(): Participant[] {
+  #enqueue(participant: Participant): void {
+    if (this.#ready.has(participant)) return;
+    this.#ready.set(participant, this.#options.clock.monotonic());
+  }
+
+  #choose(): Round {
     const chosen: Participant[] = [];
-    for (const participant of this.#ready) {
+    let sinceMs = -Infinity;
+    for (const participant of this.#ready.keys()) {
       if (this.#contended.has(participant)) {
         if (chosen.length > 0) continue;
         chosen.push(participant);
@@ -138,18 +147,24 @@ export class Lane {
       chosen.push(participant);
       if (chosen.length === STORES_PER_ATOMIC) break;
     }
-    for (const participant of chosen) this.#ready.delete(participant);
-    return chosen;
+    for (const participant of chosen) {
+      sinceMs = Math.max(sinceMs, this.#ready.get(participant)!); // from #ready
+      this.#ready.delete(participant);
+    }
+    return { chosen, sinceMs };
   }
 
-  async #round(chosen: readonly Participant[]): Promise<void> {
+  async #round({ chosen, sinceMs }: Round): Promise<void> {
     const prepared = new Map<Participant, StoreCommit>();
     let bytes = 0;
     let checks = 0;
     for (const participant of chosen) {
       const commit =
         bytes < ENTRY_BYTES_PER_ATOMIC && checks < CHECKS_PER_ATOMIC
-          ? await this.#prepare(participant, ENTRY_BYTES_PER_ATOMIC - bytes)
+          ? await this.#prepare(participant, {
+            maxBytes: ENTRY_BYTES_PER_ATOMIC - bytes,
+            deadline: this.#deadline(sinceMs),
+          })
           : undefined;
       if (!commit) continue;
       const size = commit.entryBlob ? 0 : commit.entryBytes?.byteLength ?? 0;
@@ -166,10 +181,10 @@ export class Lane {
       checks += needs;
       prepared.set(participant, commit);
     }
-    if (prepared.size > 0) await this.#commit(prepared);
+    if (prepared.size > 0) await this.#commit(prepared, sinceMs);
     for (const participant of chosen) {
       if (this.#waiting.has(participant)) continue;
-      if (participant.hasWork()) this.#ready.add(participant);
+      if (participant.hasWork()) this.#enqueue(participant);
       // All that it had to write was there already, by a server that was quicker: were the
       // conflict not forgotten with that, each later one would wait longer.
       else this.#contended.delete(participant);
@@ -178,30 +193,33 @@ export class Lane {
 
   async #prepare(
     participant: Participant,
-    maxBytes: number,
+    { maxBytes, deadline }: { maxBytes: number; deadline: number },
   ): Promise<StoreCommit | undefined> {
-    const deadline = this.#deadline();
+    const { clock } = this.#options;
     for (let retry = 0;; retry++) {
       try {
-        await this.#inTime(participant.refresh(), deadline);
-        return await this.#inTime(
+        await inTime(clock, participant.refresh(), deadline);
+        return await inTime(
+          clock,
           Promise.resolve(participant.prepare(maxBytes)),
           deadline,
         );
       } catch (error) {
         // A store that is corrupt stays so; a KV that fails may recover.
         const isFinal = error instanceof HeadwaterError;
-        if (isFinal || this.#options.clock.monotonic() >= deadline) {
+        if (isFinal || clock.monotonic() >= deadline) {
+          this.#isKvDown = !isFinal;
           participant.failed(undefined, isFinal ? error : unavailable(error));
           return undefined;
         }
-        await this.#pause(retry);
+        await pause(this.#options, retry);
       }
     }
   }
 
   async #commit(
     prepared: ReadonlyMap<Participant, StoreCommit>,
+    sinceMs: number,
   ): Promise<void> {
     const commits = [...prepared.values()];
     const commitId = `${this.feed}.${++this.#attempt}`;
@@ -210,15 +228,21 @@ export class Lane {
       : undefined;
     let result: CommitResult;
     try {
-      result = await this.#tryCommit(commits, commitId, position);
+      result = await this.#tryCommit(commits, {
+        commitId,
+        position,
+        deadline: this.#deadline(sinceMs),
+      });
     } catch (error) {
+      this.#isKvDown = true;
       this.#isSlotInDoubt = true;
       for (const [participant, commit] of prepared) {
-        participant.conflicted();
         participant.failed(commit, unavailable(error));
+        participant.conflicted();
       }
       return;
     }
+    this.#isKvDown = false;
     if (!result.ok) return await this.#conflict(prepared, position);
     this.figures.commits++;
     if (position && takesSlot(commits)) {
@@ -235,27 +259,27 @@ export class Lane {
   /** Tries until it is known what became of the atomic; throws where that cannot be told in time. */
   async #tryCommit(
     commits: readonly StoreCommit[],
-    commitId: string,
-    position: FeedPosition | undefined,
+    { commitId, position, deadline }: {
+      commitId: string;
+      position: FeedPosition | undefined;
+      deadline: number;
+    },
   ): Promise<CommitResult> {
-    const deadline = this.#deadline();
+    const { clock, kv } = this.#options;
     let mayHaveLanded = false;
     for (let retry = 0;; retry++) {
       try {
-        const atomic = buildAtomic(this.#options.kv, commits, {
-          commitId,
-          position,
-        });
-        const result = await this.#inTime(atomic.commit(), deadline);
+        const atomic = buildAtomic(kv, commits, { commitId, position });
+        const result = await inTime(clock, atomic.commit(), deadline);
         if (result.ok) return { ok: true, stamp: result.versionstamp };
         const landed = mayHaveLanded &&
           await this.#hasLanded(commits, commitId, position);
         return landed ? { ok: true, stamp: undefined } : { ok: false };
       } catch (error) {
         mayHaveLanded = true;
-        if (this.#options.clock.monotonic() >= deadline) throw error;
+        if (clock.monotonic() >= deadline) throw error;
         this.figures.retries++;
-        await this.#pause(retry);
+        await pause(this.#options, retry);
       }
     }
   }
@@ -309,40 +333,26 @@ export class Lane {
     this.#contended.set(only, tries + 1);
     // Servers that write to one store take turns, or none of them would get on.
     this.#waiting.add(only);
-    void this.#pause(tries).then(() => {
+    void pause(this.#options, tries).then(() => {
       this.#waiting.delete(only);
-      this.#ready.add(only);
+      this.#enqueue(only);
       this.#wake();
     });
   }
 
-  #deadline(): number {
-    return this.#options.clock.monotonic() + this.#options.commitMs;
+  /** When those who have waited since then are told that it cannot be done. */
+  #deadline(sinceMs: number): number {
+    const { clock, commitMs } = this.#options;
+    const leastMs = this.#isKvDown ? 0 : commitMs * LEAST_PART;
+    return Math.max(sinceMs + commitMs, clock.monotonic() + leastMs);
   }
+}
 
-  async #pause(retry: number): Promise<void> {
-    const { clock, random } = this.#options;
-    const ms = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retry) * random.float();
-    await new Promise<void>((resolve) => clock.setTimer(ms, resolve));
-  }
-
-  /** Gives up waiting at the deadline: a KV that hangs must not hang its writers. */
-  async #inTime<T>(promise: Promise<T>, deadline: number): Promise<T> {
-    const { clock } = this.#options;
-    let cancel = (): void => {};
-    const late = new Promise<never>((_, reject) => {
-      const timer = clock.setTimer(
-        Math.max(0, deadline - clock.monotonic()),
-        () => reject(new Error("The KV did not answer in time")),
-      );
-      cancel = () => timer.cancel();
-    });
-    try {
-      return await Promise.race([promise, late]);
-    } finally {
-      cancel();
-    }
-  }
+/** The stores whose turn it is. */
+interface Round {
+  readonly chosen: readonly Participant[];
+  /** When the last of them came. */
+  readonly sinceMs: number;
 }
 
 type CommitResult = { ok: true; stamp: string | undefined } | { ok: false };

@@ -12,7 +12,7 @@
  */
 import { decodeJson } from "../../protocol/codec.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
-import { applyPatch } from "../../protocol/patch.ts";
+import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Kv, KvEntry } from "../ports.ts";
 import { readBlob } from "./blobs.ts";
@@ -85,7 +85,7 @@ export async function readStore(
     await refuseIfUnmoved(kv, id, read);
   }
   throw new HeadwaterError(
-    "store_unreadable",
+    "unavailable",
     `Cannot read store "${id.name}": it was compacted ${ATTEMPTS} times meanwhile`,
   );
 }
@@ -138,11 +138,24 @@ async function readAt(
   for (const entry of entries) {
     let version = entry.from;
     for (const mutation of entry.mutations) {
-      state = applyPatch(state, mutation.patch);
+      state = applyLogged(state, mutation.patch, { id, freeze: false });
       numbers.add(mutation, ++version);
     }
   }
   return { head, stamp, state, numbers, replayed: entries };
+}
+
+/** Applies a patch out of the log: one that does not fit is no fault of whoever asks. */
+export function applyLogged(
+  state: Json,
+  patch: Patch,
+  { id, freeze }: { id: StoreId; freeze: boolean },
+): Json {
+  try {
+    return applyPatch(state, patch, { freeze });
+  } catch (error) {
+    throw corrupt(`log of store "${id.name}"`, error);
+  }
 }
 
 /** The entries above `from` and up to the head's version, or undefined if one is missing. */

@@ -226,13 +226,21 @@ function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
   const o = r["o"] as readonly Json[] | undefined;
   const x = r["x"] as readonly Json[] | undefined;
   return {
-    patch: decodePatch(r["p"]),
+    patch: patchFromJson(r["p"]),
     ...(r["a"] !== undefined && { author: text(r["a"]) }),
     ...(o && { origin: originFromJson(o) }),
     ...(r["r"] !== undefined && { value: r["r"] }),
     ...(x &&
       { refused: { code: text(x[0]) as ErrorCode, message: text(x[1]) } }),
   };
+}
+
+function patchFromJson(json: Json | undefined): Patch {
+  try {
+    return decodePatch(json);
+  } catch (error) {
+    throw corrupt("log entry", error);
+  }
 }
 
 function originFromJson(o: readonly Json[]): Origin {

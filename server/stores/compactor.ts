@@ -64,6 +64,10 @@ export class Compactor {
   readonly #history: History;
   readonly #commit: () => void;
   #phase: Phase = { name: "idle" };
+  #working: Promise<void> = Promise.resolve();
+  #isClosed = false;
+  /** A commit met a conflict: that of the flip may be that its chunks are being swept. */
+  #isInDoubt = false;
 
   /** A compactor for one store; `commit` asks for a commit that takes the head change. */
   constructor(
@@ -88,6 +92,21 @@ export class Compactor {
   /** Whether a compaction is under way. */
   get isBusy(): boolean {
     return this.#phase.name !== "idle";
+  }
+
+  /** A commit met a conflict. */
+  conflicted(): void {
+    this.#isInDoubt = true;
+  }
+
+  /** Gives up a flip after a conflict if it can never get through: else no write would, either. */
+  async verify(): Promise<void> {
+    const phase = this.#phase;
+    if (!this.#isInDoubt || phase.name !== "flipping") return;
+    const { ref, markerStamp } = phase.blob;
+    const marker = await this.#env.kv.get(pendingKey(ref.id));
+    this.#isInDoubt = false;
+    if (marker.versionstamp !== markerStamp) this.abandon();
   }
 
   /** What the next commit is to change in the head. */
@@ -117,7 +136,10 @@ export class Compactor {
     const phase = this.#phase;
     if (phase.name === "flipping" && commit.flip === phase.blob) {
       this.#work(() => this.#afterFlip(head, commit.replaced));
-    } else if (phase.name === "raising" && commit.head?.floor === phase.floor) {
+    } else if (
+      // Another server may have raised it further: this one's work is done, too.
+      phase.name === "raising" && (commit.head?.floor ?? -1) >= phase.floor
+    ) {
       this.#work(() => this.#trim(head));
     } else if (phase.name === "idle" && isSnapshotDue(head)) {
       // Encoded now, while the state is the head's.
@@ -129,6 +151,13 @@ export class Compactor {
   /** Gives up; what was written is swept later. */
   abandon(): void {
     if (this.hasHeadChange) this.#phase = { name: "idle" };
+  }
+
+  /** Begins nothing more, and resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.abandon();
+    await this.#working;
   }
 
   /** Another server has a newer snapshot, or the chunks may soon be taken for abandoned. */
@@ -178,9 +207,11 @@ export class Compactor {
   }
 
   #work(step: () => Promise<Phase>): void {
+    // What is left behind is swept; after the close there is no KV to go on with.
+    if (this.#isClosed) return;
     this.#phase = { name: "working" };
-    step().then((phase) => {
-      this.#phase = phase;
+    this.#working = step().then((phase) => {
+      this.#phase = this.#isClosed ? { name: "idle" } : phase;
       if (this.hasHeadChange) this.#commit();
     }, (error) => {
       // The store goes on without: the log is longer than it need be, nothing is lost.

@@ -134,7 +134,12 @@ export class StoreRegistry {
   /** Checks every loaded store against the KV. */
   async checkAll(): Promise<void> {
     for (const opening of this.#opening.values()) opening.isTouched = true;
-    for (const store of [...this.#stores.values()]) await store.check();
+    const failures: unknown[] = [];
+    for (const store of [...this.#stores.values()]) {
+      // One that cannot be read must not keep the others behind.
+      await store.check().catch((error) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Waits for what is queued, and lets go of everything. */
@@ -145,6 +150,8 @@ export class StoreRegistry {
     await Promise.allSettled(
       [...this.#opening.values()].map(({ store }) => store),
     );
+    // A compaction that ends later would ask for a commit when the KV is closed.
+    await Promise.all([...this.#stores.values()].map((store) => store.close()));
     await Promise.all(this.#options.lanes.map((lane) => lane.idle()));
     this.#stores.clear();
     this.#expiries.clear();
@@ -201,9 +208,11 @@ export class StoreRegistry {
     if (creates && !store.isInitialized) {
       await this.#initialize(store, definition);
     }
-    if (this.#opening.get(storeKey(id))?.isTouched) await store.check();
     if (store.ended) throw store.ended;
     this.#hold(store);
+    // From here on the feed finds it; what it said before has to be made good.
+    if (this.#opening.get(storeKey(id))?.isTouched) await store.checkOrEnd();
+    if (store.ended) throw store.ended;
     return store;
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { HeadwaterError, unreachable } from "../../protocol/errors.ts";
-import { applyPatch, type Patch } from "../../protocol/patch.ts";
+import type { Patch } from "../../protocol/patch.ts";
 import { freezeDeep, type Json } from "../../protocol/value.ts";
 import type { StoreCommit } from "../log/commit.ts";
 import { encodeStoreSnapshot, type History } from "../log/compaction.ts";
@@ -14,7 +14,7 @@ import { newId } from "../log/ids.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane, Participant } from "../log/lane.ts";
 import { WriteNumbers } from "../log/numbers.ts";
-import type { ReadHead, ReadStore } from "../log/reader.ts";
+import { applyLogged, type ReadHead, type ReadStore } from "../log/reader.ts";
 import { entryVersion, type LogEntry } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import { readNews } from "./catch_up.ts";
@@ -78,7 +78,8 @@ export class Store implements Participant {
   readonly #expiresAtMs: number | undefined;
   #epoch: string;
   #state: Json;
-  #stateBound = 0;
+  /** The state's encoded size is not above it. */
+  #stateBound: number;
   #numbers: WriteNumbers;
   #head: NextHead | undefined;
   /** Version stamp of the head; undefined: it must be read before the next commit. */
@@ -111,11 +112,13 @@ export class Store implements Participant {
       this.#head = read.head;
       this.#stamp = read.stamp;
       this.#numbers = read.numbers;
+      this.#stateBound = boundOf(read);
       this.#expiresAtMs = read.head.expiresAtMs;
     } else {
       this.#epoch = newId(env.random);
       this.#stamp = null;
       this.#numbers = new WriteNumbers();
+      this.#stateBound = sizeOf(read.state);
       this.#expiresAtMs = read.expiresAtMs;
     }
     this.fanout = new Fanout({
@@ -185,6 +188,11 @@ export class Store implements Participant {
     return deleted;
   }
 
+  /** Ends what goes on in the background; what is queued is committed all the same. */
+  async close(): Promise<void> {
+    await this.#compactor.close();
+  }
+
   /** Takes what another server announced. */
   async receive(item: FeedItem): Promise<void> {
     if (item.isDeleted && item.epoch === this.#epoch) {
@@ -195,7 +203,12 @@ export class Store implements Participant {
     const { entry } = item;
     if (isKnown && entry && !this.#fork && this.#follows(entry)) {
       this.#stamp = undefined;
-      this.advance(entry);
+      try {
+        this.advance(entry);
+      } catch {
+        // Whether the log is corrupt, too, is seen in the log.
+        await this.check();
+      }
     } else {
       await this.check();
     }
@@ -209,6 +222,16 @@ export class Store implements Participant {
     this.#stamp = undefined;
     await this.refresh();
     await this.#fork?.promise;
+  }
+
+  /** The same; where the KV fails the store ends, since it may be out of date and nobody would notice. */
+  async checkOrEnd(): Promise<void> {
+    try {
+      await this.check();
+    } catch (cause) {
+      const message = `Cannot read store "${this.id.name}": the KV failed`;
+      this.#end(new HeadwaterError("store_unreadable", message, { cause }));
+    }
   }
 
   /**
@@ -233,13 +256,16 @@ export class Store implements Participant {
     entry: LogEntry,
     result?: { state: Json; sizes: readonly number[] },
   ): void {
+    const { id } = this;
     const { from, mutations, writer, timeMs } = entry;
     let state = this.#state;
     const patches: { patch: Patch; bytes: number }[] = [];
     for (const [index, mutation] of mutations.entries()) {
       const { patch } = mutation;
-      if (!result) state = applyPatch(state, patch, { freeze: true });
-      patches.push({ patch, bytes: result?.sizes[index] ?? sizeOf(patch) });
+      if (!result) state = applyLogged(state, patch, { id, freeze: true });
+      const bytes = result?.sizes[index] ?? sizeOf(patch);
+      patches.push({ patch, bytes });
+      this.#stateBound += bytes;
       this.#numbers.add(mutation, from + index + 1);
     }
     this.#state = result?.state ?? state;
@@ -277,6 +303,7 @@ export class Store implements Participant {
   async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
     // What was prepared before and did not fit into its atomic is run again.
     this.#batch = undefined;
+    await this.#compactor.verify();
     if (this.#ended || this.#stamp === undefined) return undefined;
     if (this.#fork) return await this.#prepareNewEpoch(this.#stamp);
     const base = { id: this.id, epoch: this.#epoch, stamp: this.#stamp };
@@ -349,24 +376,37 @@ export class Store implements Participant {
   conflicted(): void {
     this.#batch = undefined;
     this.#stamp = undefined;
+    this.#compactor.conflicted();
   }
 
   /** @inheritdoc */
   failed(commit: StoreCommit | undefined, error: HeadwaterError): void {
-    const tried = commit?.entry?.mutations.length ??
-      (commit && !commit.head ? 1 : 0);
+    // Not the number of mutations: some of those that ran made none.
+    const tried = !commit ? 0 : commit.head ? this.#batch?.outcomes.length : 1;
     this.#batch = undefined;
     this.#compactor.abandon();
     // What was shown to clients is not what the KV has: the next load settles it.
     if (error.code === "store_unreadable" || this.#fork) {
       return this.#end(error);
     }
-    this.#queue.reject(error, tried);
+    this.#queue.reject(error, tried ?? 0);
   }
 
   // --- reading what others committed ----------------------------------------
 
   async #catchUp(): Promise<void> {
+    try {
+      await this.#look();
+    } catch (error) {
+      const isCorrupt = error instanceof HeadwaterError &&
+        error.code === "store_unreadable";
+      // Subscribers have to know that nothing will come any more.
+      if (isCorrupt) this.#end(error);
+      throw error;
+    }
+  }
+
+  async #look(): Promise<void> {
     const news = await readNews(
       this.#env.kv,
       this.id,
@@ -414,7 +454,7 @@ export class Store implements Participant {
     this.#head = read.head;
     this.#stamp = read.stamp;
     this.#state = freezeDeep(read.state);
-    this.#stateBound = 0;
+    this.#stateBound = boundOf(read);
     this.#numbers = read.numbers;
     this.#compactor.abandon();
   }
@@ -475,6 +515,15 @@ export class Store implements Participant {
     this.#fork = undefined;
     this.#env.onEnded(this);
   }
+}
+
+/** No state is larger than its snapshot and everything that was added since. */
+function boundOf({ head, replayed }: ReadStore): number {
+  let bytes = head.snapshot?.stateBytes ?? 0;
+  for (const { mutations } of replayed) {
+    for (const { patch } of mutations) bytes += sizeOf(patch);
+  }
+  return bytes;
 }
 
 function deletedError({ name }: StoreId): HeadwaterError {
