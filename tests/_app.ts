@@ -5,11 +5,25 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { type Client, type ClientOptions, createClient } from "../client/mod.ts";
+import {
+  type Client,
+  type ClientOptions,
+  createClient,
+} from "../client/mod.ts";
 import type { CallFrame, ResumeToken } from "../protocol/frames.ts";
 import type { Json } from "../protocol/value.ts";
-import { createServer, type ListenOptions, type Server, type ServerOptions } from "../server/mod.ts";
-import { type DownFrameOf, type FreshProcess, freshProcess, type RawClient } from "./_harness.ts";
+import {
+  createServer,
+  type ListenOptions,
+  type Server,
+  type ServerOptions,
+} from "../server/mod.ts";
+import {
+  type DownFrameOf,
+  type FreshProcess,
+  freshProcess,
+  type RawClient,
+} from "./_harness.ts";
 
 /** State of the store "Entries": one label for each call of "entries.add". */
 export interface Entries {
@@ -43,22 +57,36 @@ export function defineApp(server: Server) {
     });
     return value;
   });
+  server.handle(
+    "entries.fill",
+    async ({ n, bytes }: { n: number; bytes: number }) => {
+      await entries.update((draft) => {
+        draft.items = [`${n}`.padEnd(bytes)];
+      });
+    },
+  );
   server.handle("big.title", async ({ title }: { title: string }) => {
     const { version } = await big.update((draft) => {
       draft.title = title;
     });
     return version;
   });
-  server.handle("big.row", async ({ row, text }: { row: number; text: string }) => {
-    const { version } = await big.update((draft) => {
-      const item = draft.rows[row];
-      if (item) item.text = text;
-    });
-    return version;
-  });
-  server.handle("rooms.say", async ({ room, text }: { room: string; text: string }) => {
-    await rooms.update(room, (draft) => void draft.messages.push(text));
-  });
+  server.handle(
+    "big.row",
+    async ({ row, text }: { row: number; text: string }) => {
+      const { version } = await big.update((draft) => {
+        const item = draft.rows[row];
+        if (item) item.text = text;
+      });
+      return version;
+    },
+  );
+  server.handle(
+    "rooms.say",
+    async ({ room, text }: { room: string; text: string }) => {
+      await rooms.update(room, (draft) => void draft.messages.push(text));
+    },
+  );
   server.handle("echo", (args: unknown) => args ?? null);
   return { entries, big, rooms };
 }
@@ -71,14 +99,22 @@ export interface RunningApp extends App, AsyncDisposable {
 
 /** Starts the application in this process; `define` adds to it before it listens. */
 export async function startApp(
-  options: ServerOptions & { listen?: ListenOptions; define?: (server: Server) => void } = {},
+  options: ServerOptions & {
+    listen?: ListenOptions;
+    define?: (server: Server) => void;
+  } = {},
 ): Promise<RunningApp> {
   const { listen, define, ...rest } = options;
   const server = createServer({ kv: ":memory:", ...rest });
   const app = defineApp(server);
   define?.(server);
   await server.listen({ port: 0, host: "127.0.0.1", ...listen });
-  return { ...app, server, port: server.port, [Symbol.asyncDispose]: () => server.close() };
+  return {
+    ...app,
+    server,
+    port: server.port,
+    [Symbol.asyncDispose]: () => server.close(),
+  };
 }
 
 const SCRIPT = fileURLToPath(import.meta.resolve("./servers/app.ts"));
@@ -100,8 +136,12 @@ export interface AppProcess extends AsyncDisposable {
 }
 
 /** Starts the application in a process of its own. */
-export async function startAppProcess(options: AppProcessOptions): Promise<AppProcess> {
-  const process = freshProcess([SCRIPT], { APP_OPTIONS: JSON.stringify(options) });
+export async function startAppProcess(
+  options: AppProcessOptions,
+): Promise<AppProcess> {
+  const process = freshProcess([SCRIPT], {
+    APP_OPTIONS: JSON.stringify(options),
+  });
   try {
     const [, port] = await process.line(/^listening (\d+)$/);
     return {
@@ -116,7 +156,10 @@ export async function startAppProcess(options: AppProcessOptions): Promise<AppPr
 }
 
 /** A client that comes back quickly and needs no network. */
-export function connectClient(port: number, options: ClientOptions = {}): Client {
+export function connectClient(
+  port: number,
+  options: ClientOptions = {},
+): Client {
   return createClient(`ws://127.0.0.1:${port}`, {
     reconnectDelayMs: 10,
     reconnectMaxMs: 100,
@@ -125,7 +168,11 @@ export function connectClient(port: number, options: ClientOptions = {}): Client
 }
 
 /** Sends a call. */
-export function sendCall(client: RawClient, id: number, fields: Partial<CallFrame> & { name: string }): void {
+export function sendCall(
+  client: RawClient,
+  id: number,
+  fields: Partial<CallFrame> & { name: string },
+): void {
   client.send({ type: "rpc", id, oldest: id, elapsedMs: 0, ...fields });
 }
 
@@ -143,9 +190,21 @@ export async function rawCall(
 }
 
 /** The value of a call that must succeed. */
-export async function callValue(client: RawClient, id: number, name: string, args?: Json): Promise<unknown> {
-  const { value, error } = await rawCall(client, id, { name, ...(args !== undefined && { args }) });
-  if (error) throw new Error(`Call ${id} of "${name}" failed: ${error.code}: ${error.message}`);
+export async function callValue(
+  client: RawClient,
+  id: number,
+  name: string,
+  args?: Json,
+): Promise<unknown> {
+  const { value, error } = await rawCall(client, id, {
+    name,
+    ...(args !== undefined && { args }),
+  });
+  if (error) {
+    throw new Error(
+      `Call ${id} of "${name}" failed: ${error.code}: ${error.message}`,
+    );
+  }
   return value;
 }
 
@@ -157,8 +216,14 @@ export async function rawSubscribe(
 ): Promise<DownFrameOf<"snap" | "resume">> {
   client.send({ type: "sub", name, ...(token && { token }) });
   for (;;) {
-    const frame = await client.nextFrame({ expected: `the answer to sub "${name}"` });
-    if (frame.type === "err") throw new Error(`Cannot subscribe: ${frame.error.code}: ${frame.error.message}`);
+    const frame = await client.nextFrame({
+      expected: `the answer to sub "${name}"`,
+    });
+    if (frame.type === "err") {
+      throw new Error(
+        `Cannot subscribe: ${frame.error.code}: ${frame.error.message}`,
+      );
+    }
     if (frame.type === "snap" || frame.type === "resume") return frame;
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 
 const PATHS = [
   "/usr/bin/chromium",
@@ -33,6 +33,10 @@ export async function launchChromium(): Promise<Browser> {
   if (executablePath === undefined) {
     throw new Error("Cannot find Chromium: set CHROMIUM to its path");
   }
+  // As it loads, playwright asks whether it runs under WSL by a file of /proc that
+  // takes all permissions; with this set, it does not ask.
+  Deno.env.set("__IS_WSL_TEST__", "1");
+  const { chromium } = await import("playwright-core");
   return await chromium.launch({
     executablePath,
     args: [

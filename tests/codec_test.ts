@@ -585,8 +585,8 @@ Deno.test("decodeUp() refuses a message over the limit, with its size", () => {
   );
 });
 
-/** Reads hostile bytes; asserts that only errors of ours come out, and within 50 ms. */
-function assertHarmless(bytes: Uint8Array): void {
+/** Reads hostile bytes; asserts that only errors of ours come out, and in time. */
+function assertHarmless(bytes: Uint8Array, mostMs = 50): void {
   for (
     const decode of [
       () => decodeUp(bytes, LIMITS),
@@ -597,7 +597,7 @@ function assertHarmless(bytes: Uint8Array): void {
     const times: number[] = [];
     // Once more where it took long: the machine may have been busy with something else.
     while (
-      times.length < 5 && (times.length === 0 || Math.min(...times) > 50)
+      times.length < 5 && (times.length === 0 || Math.min(...times) > mostMs)
     ) {
       const start = performance.now();
       try {
@@ -610,7 +610,7 @@ function assertHarmless(bytes: Uint8Array): void {
       times.push(performance.now() - start);
     }
     assert.ok(
-      Math.min(...times) <= 50,
+      Math.min(...times) <= mostMs,
       `${times} ms for ${bytes.toHex().slice(0, 200)}`,
     );
   }
@@ -709,9 +709,10 @@ Deno.test("decodeUp() bears the largest messages of the worst shapes", () => {
       ),
     ),
   };
+  // Each takes some 20 ms; work that grew with the square would take seconds.
   for (const bytes of Object.values(shapes)) {
-    assertHarmless(bytes);
-    assertHarmless(callBytes(bytes));
+    assertHarmless(bytes, 250);
+    assertHarmless(callBytes(bytes), 250);
   }
   const pings = new Uint8Array(size - size % 4);
   for (let at = 0; at < pings.length; at += 4) {

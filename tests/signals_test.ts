@@ -54,6 +54,16 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+Deno.test("onShutdownSignal() returns its undo, after which a signal ends the process as usual", async () => {
+  await using script = await startScript(`
+    setInterval(() => {}, 1000);
+    onShutdownSignal(() => console.log("got it"))();
+    console.log("ready");`);
+  await script.process.line(/^ready$/);
+  assert.equal((await script.process.kill("SIGTERM")).signal, "SIGTERM");
+  assert.doesNotMatch(script.process.output, /got it/);
+});
+
 Deno.test("onShutdownSignal() does not keep a process alive", async () => {
   await using script = await startScript(
     `onShutdownSignal(() => {}); console.log("ready");`,

@@ -167,6 +167,12 @@ Deno.test("cleanValue() stops at once where a value holds itself many times over
     limit: "nodes",
     allowed: 1_000,
   });
+  let objects: Json = {};
+  for (let level = 0; level < 50; level++) objects = { a: objects, b: objects };
+  assert.throws(() => cleanValue(objects, { nodes: 1_000 }), {
+    limit: "nodes",
+    allowed: 1_000,
+  });
   const long: Json[] = [];
   long.length = 4_294_967_295;
   assert.throws(() => cleanValue(long), {

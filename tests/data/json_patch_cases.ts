@@ -496,6 +496,12 @@ export const JSON_PATCH_CASES: readonly JsonPatchCase[] = [
     result: { a: 1 },
   },
   {
+    claim: "move of the root to the root has no effect",
+    document: { a: 1 },
+    operations: [{ op: "move", from: "", path: "" }],
+    result: { a: 1 },
+  },
+  {
     claim: "move takes null",
     document: { a: null },
     operations: [{ op: "move", from: "/a", path: "/b" }],
