@@ -6,7 +6,8 @@
  */
 import { configure, getConsoleSink, type LogLevel } from "@logtape/logtape";
 import { relative } from "node:path";
-import type { Server, ServerOptions } from "../server/server.ts";
+import type { ServerOptions } from "../server/options.ts";
+import type { Server } from "../server/server.ts";
 import { onShutdownSignal } from "./signals.ts";
 import { defineStartApp, START_PAGES } from "./start_app.ts";
 

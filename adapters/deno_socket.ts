@@ -87,6 +87,7 @@ class DenoSocket implements TrackedSocket {
   // frees nothing until TCP ends, and by then the core has forgotten it.
   #socket: WebSocket | undefined;
   #events: SocketEvents | undefined;
+  #closing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     socket: WebSocket,
@@ -110,6 +111,7 @@ class DenoSocket implements TrackedSocket {
     socket.onclose = socket.onerror = () => {
       const events = this.#events;
       this.#forget();
+      clearTimeout(this.#closing);
       events?.closed();
       resolve();
     };
@@ -134,37 +136,42 @@ class DenoSocket implements TrackedSocket {
   close(code: number, reason: string): void {
     const socket = this.#socket;
     this.#forget();
-    if (socket) closeWhenQuiet(socket, { code, reason: cutReason(reason) });
+    if (!socket) return;
+    const deadlineMs = performance.now() + QUIET_MS;
+    this.#closeWhenQuiet(socket, {
+      code,
+      reason: cutReason(reason),
+      deadlineMs,
+    });
+  }
+
+  /**
+   * Closes once nothing has come in for a turn. Where a message waits already, Deno
+   * ends TCP on it before the close frame has gone out: a peer that was busy sending
+   * would see no code at all.
+   */
+  #closeWhenQuiet(
+    socket: WebSocket,
+    end: { code: number; reason: string; deadlineMs: number },
+  ): void {
+    let isQuiet = true;
+    socket.onmessage = () => isQuiet = false;
+    this.#closing = setTimeout(() => {
+      if (!isQuiet && performance.now() < end.deadlineMs) {
+        return this.#closeWhenQuiet(socket, end);
+      }
+      try {
+        socket.close(end.code, end.reason);
+      } catch {
+        // The socket has ended between the peer's close and its event.
+      }
+    }, 0);
   }
 
   #forget(): void {
     this.#socket = undefined;
     this.#events = undefined;
   }
-}
-
-/**
- * Closes once nothing has come in for a turn. Where a message waits already, Deno
- * ends TCP on it before the close frame has gone out: a peer that was busy sending
- * would see no code at all.
- */
-function closeWhenQuiet(
-  socket: WebSocket,
-  end: { code: number; reason: string },
-  deadlineMs = performance.now() + QUIET_MS,
-): void {
-  let isQuiet = true;
-  socket.onmessage = () => isQuiet = false;
-  setTimeout(() => {
-    if (!isQuiet && performance.now() < deadlineMs) {
-      return closeWhenQuiet(socket, end, deadlineMs);
-    }
-    try {
-      socket.close(end.code, end.reason);
-    } catch {
-      // The socket has ended between the peer's close and its event.
-    }
-  }, 0);
 }
 
 /** A longer reason makes `close` throw, and the peer would see no code at all. */

@@ -5,7 +5,8 @@
  * @module
  */
 import { decode, Encoder } from "@msgpack/msgpack";
-import { HeadwaterError, LimitError, toErrorBody } from "./errors.ts";
+import { toErrorBody } from "./error_body.ts";
+import { HeadwaterError, LimitError } from "./errors.ts";
 import { type FrameMap, isMap } from "./frame_fields.ts";
 import {
   toDownFrame,

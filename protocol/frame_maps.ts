@@ -5,12 +5,8 @@
  *
  * @module
  */
-import {
-  type ErrorBody,
-  HeadwaterError,
-  toErrorBody,
-  unreachable,
-} from "./errors.ts";
+import { toErrorBody } from "./error_body.ts";
+import { type ErrorBody, HeadwaterError, unreachable } from "./errors.ts";
 import { FrameFields, type FrameMap, toErrorMap } from "./frame_fields.ts";
 import type {
   CallFrame,

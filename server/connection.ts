@@ -5,11 +5,11 @@
  * @module
  */
 import { decodeUp, encodeFrame } from "../protocol/codec.ts";
+import { toErrorBody } from "../protocol/error_body.ts";
 import {
   type ErrorBody,
   HeadwaterError,
   LimitError,
-  toErrorBody,
 } from "../protocol/errors.ts";
 import {
   CLOSE,

@@ -60,7 +60,12 @@ export class Core {
       random,
       sessionMs: limits.sessionMs,
     });
-    this.answers = new Answers(kv, limits.sessionMs);
+    this.answers = new Answers(kv, {
+      clock,
+      random,
+      keptMs: limits.sessionMs,
+      limitMs: limits.commitMs,
+    });
     this.#sweeper = new Sweeper(kv, () => clock.monotonic(), BLOB_GRACE_MS);
     const lanes = Array.from(
       { length: isLocal ? 1 : REMOTE_LANES },

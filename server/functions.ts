@@ -6,11 +6,8 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
-import {
-  type ErrorBody,
-  HeadwaterError,
-  toErrorBody,
-} from "../protocol/errors.ts";
+import { toErrorBody } from "../protocol/error_body.ts";
+import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
 import type { CallFrame } from "../protocol/frames.ts";
 import { cleanName, cleanValue, type Json } from "../protocol/value.ts";
 import { CallScope, type CallScopes } from "./call_scope.ts";

@@ -20,7 +20,8 @@
  */
 import { runCli } from "../adapters/cli.ts";
 import { denoPorts } from "../adapters/deno_ports.ts";
-import { Server, type ServerOptions } from "./server.ts";
+import type { ServerOptions } from "./options.ts";
+import { Server } from "./server.ts";
 
 /**
  * Creates a server. Nothing is opened before it listens, answers a request or a
@@ -53,7 +54,7 @@ export type {
   FunctionHandler,
   FunctionOptions,
 } from "./functions.ts";
-export type { ListenOptions, RequestInfo, ServerOptions } from "./server.ts";
+export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
 export type {
   CreateHook,
   StoreOptions,

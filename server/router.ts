@@ -5,11 +5,11 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
+import { toErrorBody } from "../protocol/error_body.ts";
 import {
   type ErrorBody,
   HeadwaterError,
   LimitError,
-  toErrorBody,
   unreachable,
 } from "../protocol/errors.ts";
 import {

@@ -13,11 +13,13 @@ import {
   Functions,
   type FunctionsEnvironment,
 } from "./functions.ts";
-import { createRoutes, type Health, type Page } from "./http/routes.ts";
+import { createRoutes, type Health } from "./http/routes.ts";
 import { newId } from "./log/ids.ts";
 import { bellKey } from "./log/keys.ts";
+import { inTime } from "./log/patience.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { loggerOf } from "./logger.ts";
+import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
 import type {
   HostFetch,
   Kv,
@@ -42,54 +44,6 @@ const NAMESPACE = "default";
 const GRACE_MS = 2_000;
 /** How long the health check waits for the KV. */
 const HEALTH_MS = 2_000;
-
-/** Options of {@linkcode createServer}. */
-export interface ServerOptions {
-  /**
-   * Where the state is: a file's path, `":memory:"`, a KV Connect URL, or a KV
-   * that was opened already (and stays open when the server closes).
-   *
-   * @default ".headwater/state.db"
-   */
-  readonly kv?: string | Kv;
-  /** Whether servers over the same KV keep each other in step. @default true */
-  readonly sync?: boolean;
-  /** Limits that are not to have their default. */
-  readonly limits?: Partial<Limits>;
-  /**
-   * Origins from which browsers may connect. No cookie ever authenticates, so all
-   * may by default.
-   *
-   * @default "*"
-   */
-  readonly cors?: string | readonly string[];
-  /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
-  readonly trustProxy?: boolean;
-  /** Pages that are served beside the socket, by path. */
-  readonly pages?: Readonly<Record<string, Page>>;
-}
-
-/** Options of {@linkcode Server.listen}. */
-export interface ListenOptions {
-  /** Port; 0 lets the system choose. @default 4400 */
-  readonly port?: number;
-  /** Host name or address. @default "localhost" */
-  readonly host?: string;
-  /** The one path that takes sockets. @default any */
-  readonly path?: string;
-  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
-  readonly heartbeatMs?: number;
-  /** Certificate chain, PEM. */
-  readonly cert?: string;
-  /** Private key, PEM. */
-  readonly key?: string;
-}
-
-/** What `Deno.serve` tells about a request. */
-export interface RequestInfo {
-  /** The peer. */
-  readonly remoteAddr?: object;
-}
 
 /** A server of shared state. Made by {@linkcode createServer}. */
 export class Server {
@@ -270,7 +224,8 @@ export class Server {
     };
     try {
       const { kv } = (await this.#open()).opened;
-      await this.#inTime(kv.get(bellKey()), HEALTH_MS);
+      const { clock } = this.#ports;
+      await inTime(clock, kv.get(bellKey()), clock.monotonic() + HEALTH_MS);
       return { status: "ok", ...figures };
     } catch {
       return { status: "degraded", ...figures };
@@ -392,19 +347,6 @@ export class Server {
 
   #accept(socket: Socket, address: string | undefined): SocketEvents {
     return this.#connections.accept(socket, { address });
-  }
-
-  async #inTime(promise: Promise<unknown>, ms: number): Promise<void> {
-    const { clock } = this.#ports;
-    let cancel = (): void => {};
-    const late = new Promise<never>((_, reject) => {
-      const timer = clock.setTimer(
-        ms,
-        () => reject(new Error("The KV did not answer in time")),
-      );
-      cancel = () => timer.cancel();
-    });
-    await Promise.race([promise, late]).finally(cancel);
   }
 }
 

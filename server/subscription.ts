@@ -5,7 +5,8 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
-import { type HeadwaterError, toErrorBody } from "../protocol/errors.ts";
+import { toErrorBody } from "../protocol/error_body.ts";
+import type { HeadwaterError } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Fanout, Subscriber } from "./stores/fanout.ts";

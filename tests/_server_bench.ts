@@ -14,7 +14,8 @@ import {
   type WelcomeFrame,
 } from "../protocol/frames.ts";
 import type { Clock, Ports, Socket, SocketEvents } from "../server/ports.ts";
-import { Server, type ServerOptions } from "../server/server.ts";
+import type { ServerOptions } from "../server/options.ts";
+import { Server } from "../server/server.ts";
 import { type App, defineApp } from "./_app.ts";
 import type { DownFrameOf } from "./_raw_client.ts";
 import { until } from "./_waiting.ts";

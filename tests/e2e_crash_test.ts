@@ -49,6 +49,7 @@ Deno.test(`${KILLS} times kill -9: every acknowledged write is there once, and c
       client,
       counts: socket.counts,
       entries: client.subscribe<Entries>("Entries"),
+      acks: 0,
     };
   });
   try {

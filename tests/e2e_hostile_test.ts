@@ -197,3 +197,18 @@ Deno.test("a client that floods is closed by 4005, one that never reads cannot g
   );
   assert.equal(app.process.output.trim(), `listening ${app.port}`);
 });
+
+Deno.test("the code of a close reaches a client that goes on sending", async () => {
+  await using app = await startApp();
+  for (const size of [100, 20_000, 200_000]) {
+    await using client = await RawClient.connect(app.port);
+    await client.hello();
+    client.send("text");
+    for (let n = 0; n < 20; n++) client.send(new Uint8Array(size));
+    assert.equal(
+      await codeOf(client, `${size} bytes`),
+      CLOSE.badFrame,
+      `${size} bytes`,
+    );
+  }
+});

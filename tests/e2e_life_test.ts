@@ -105,8 +105,11 @@ Deno.test("a process whose server was never used ends by itself once it is close
   ) {
     await using kv = await tempKvPath();
     await using process = freshProcess([script, moment], { KV: kv.path });
+    await process.line(/^closed$/);
+    // Less than a commit is tried for: nothing may ask for one any more.
     const { code } = await within(process.exited, {
-      describe: () => `${moment}: ${process.output}`,
+      ms: 3_000,
+      describe: () => `${moment}: the end of the process`,
     });
     assert.equal(code, 0, process.output);
     assert.equal(process.output.trim(), "closed", moment);

@@ -84,7 +84,7 @@ Deno.test({
       await until(() => output.includes("first 1"), { ms: 10_000, describe });
       proxy.refuse(true);
       proxy.cut();
-      await until(() => output.includes("disconnected"), { describe });
+      await until(() => output.includes("refused"), { describe });
       await app.entries.update((draft) => void draft.items.push("meanwhile"));
       proxy.refuse(false);
       const { code } = await within(child.status, { ms: 10_000, describe });
@@ -93,9 +93,11 @@ Deno.test({
       assert.deepEqual(output.trim().split("\n").slice(1), [
         "first 1",
         "disconnected",
+        "refused",
         "offline 3",
         'state ["from node","meanwhile","offline"]',
         "unacked 0 connected",
+        "disconnected",
         "destroyed",
       ]);
       assert.equal(await errors, "");

@@ -237,6 +237,31 @@ Deno.test("Lane: a conflict on one store does not punish the others", async () =
   assert.deepEqual(await freshState(kv, "C:hot"), { n: 4 });
 });
 
+Deno.test("Lane: a write that never fits beside the others comes before them in the next round", async () => {
+  using kv = await memoryKv();
+  await using node = new TestNode(kv, {});
+  const stores = node.dynamic<Padded>("P:*", { pad: "" });
+  await node.open();
+  await stores.init("busy");
+  await stores.init("large");
+  let rounds = 0;
+  const fill = (key: string, size: number) =>
+    stores.update(key, (draft) => {
+      draft.pad = `${rounds} `.padEnd(size, key[0]);
+    });
+  // Whenever it commits, more has come meanwhile.
+  const writing: Promise<unknown>[] = [];
+  node.kv.onCommit((run) => {
+    rounds++;
+    writing.push(fill("busy", 60_000));
+    return run();
+  }, { match: touches((key) => key[3] === "P:busy"), times: 30 });
+  writing.push(fill("busy", 60_000));
+  await fill("large", 560_000);
+  assert.ok(rounds < 5, `only after ${rounds} rounds`);
+  await Promise.all(writing);
+});
+
 Deno.test("Lane: a store is always in the same lane, and each lane runs one atomic at a time", async () => {
   using kv = await memoryKv();
   const partitions: string[][] = [];

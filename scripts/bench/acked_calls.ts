@@ -104,12 +104,10 @@ async function measure(starting: Promise<BenchProcess>, { store, call }: Kind) {
   const called = await load.call({ name: call, depth: IN_FLIGHT, ms: MS });
   const cpuMs = server.cpuMs() - cpuBeforeMs;
   const after = await load.totals();
-  if (
-    after.errors > 0 || after.lost > 0 ||
-    sum(called.map(({ unanswered }) => unanswered)) > 0
-  ) {
+  const unanswered = sum(called.map(({ unanswered }) => unanswered));
+  if (after.errors + after.lost + unanswered > 0) {
     throw new Error(
-      `${after.errors} calls failed, ${after.lost} clients were lost`,
+      `${after.errors} calls failed, ${unanswered} had no answer, ${after.lost} clients were lost`,
     );
   }
   const latencies = called.flatMap(({ latencies }) => [...latencies]);

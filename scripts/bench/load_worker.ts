@@ -14,7 +14,7 @@ import type {
 import { sleep, sum } from "./statistics.ts";
 
 /** How long answers may take once no more calls are made. */
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 20_000;
 
 type Handlers = {
   [Name in keyof LoadCommands]: (

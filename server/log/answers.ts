@@ -9,6 +9,7 @@ import type { Json } from "../../protocol/value.ts";
 import type { Kv } from "../ports.ts";
 import { CHUNK_BYTES } from "./blobs.ts";
 import { answerKey, type StoreId } from "./keys.ts";
+import { retry, type Waiting } from "./patience.ts";
 import { decodeRecord, encodeRecord } from "./records.ts";
 
 /** What a call gave, and in which versions its writes are. */
@@ -35,11 +36,19 @@ export interface CallKey {
 /** Recorded answers in the KV. */
 export class Answers {
   readonly #kv: Kv;
+  readonly #waiting: Waiting & { readonly limitMs: number };
   readonly #keptMs: number;
 
-  /** Answers that are kept for `keptMs`. */
-  constructor(kv: Kv, keptMs: number) {
+  /** Answers that are kept for `keptMs`; recording one is tried for `limitMs`. */
+  constructor(
+    kv: Kv,
+    { keptMs, ...waiting }: Waiting & {
+      readonly keptMs: number;
+      readonly limitMs: number;
+    },
+  ) {
     this.#kv = kv;
+    this.#waiting = waiting;
     this.#keptMs = keptMs;
   }
 
@@ -63,10 +72,13 @@ export class Answers {
         bytes.byteLength,
       );
     }
-    const { ok } = await this.#kv.atomic()
-      .check({ key, versionstamp: null })
-      .set(key, bytes, { expireIn: this.#keptMs })
-      .commit();
+    // The handler has run, so this must not fail for nothing. It may be done again: whichever
+    // try takes effect, the others find its answer.
+    const { ok } = await retry(this.#waiting, () =>
+      this.#kv.atomic()
+        .check({ key, versionstamp: null })
+        .set(key, bytes, { expireIn: this.#keptMs })
+        .commit());
     return ok ? answer : await this.read(id) ?? answer;
   }
 }

@@ -85,7 +85,7 @@ export class Lane {
   };
   readonly #options: LaneOptions;
   /** Stores with work, and since when they have waited. */
-  readonly #ready = new Map<Participant, number>();
+  #ready = new Map<Participant, number>();
   /** Stores that met a conflict, and how often in a row; they commit apart. */
   readonly #contended = new Map<Participant, number>();
   /** Contended stores that wait for their turn; the others go on meanwhile. */
@@ -135,6 +135,19 @@ export class Lane {
     this.#ready.set(participant, this.#options.clock.monotonic());
   }
 
+  /** Lets those that found no room come before those that did. */
+  #enqueueFirst(late: readonly Participant[], sinceMs: number): void {
+    const first = new Map<Participant, number>();
+    for (const participant of late) {
+      if (participant.hasWork()) first.set(participant, sinceMs);
+    }
+    if (first.size === 0) return;
+    for (const [participant, ms] of this.#ready) {
+      if (!first.has(participant)) first.set(participant, ms);
+    }
+    this.#ready = first;
+  }
+
   #choose(): Round {
     const chosen: Participant[] = [];
     let sinceMs = -Infinity;
@@ -169,7 +182,6 @@ export class Lane {
       if (!commit) continue;
       const size = commit.entryBlob ? 0 : commit.entryBytes?.byteLength ?? 0;
       const needs = 1 + (commit.flip ? 1 : 0) + (commit.entryBlob ? 1 : 0);
-      // A store that does not fit any more comes first in the next round.
       if (
         prepared.size > 0 &&
         (bytes + size > ENTRY_BYTES_PER_ATOMIC ||
@@ -182,6 +194,7 @@ export class Lane {
       prepared.set(participant, commit);
     }
     if (prepared.size > 0) await this.#commit(prepared, sinceMs);
+    this.#enqueueFirst(chosen.filter((one) => !prepared.has(one)), sinceMs);
     for (const participant of chosen) {
       if (this.#waiting.has(participant)) continue;
       if (participant.hasWork()) this.#enqueue(participant);

@@ -18,9 +18,23 @@ export interface Recorded {
 
 interface SessionNumbers {
   readonly issuedAtMs: number;
+  /** Calls below it are forgotten. */
+  oldest: number;
   /** Writes of each call. Calls overlap, so this is a set and not a watermark. */
   readonly calls: Map<number, (Recorded | undefined)[]>;
 }
+
+/**
+ * A call that is not awaited any more may still run on a server that is slow,
+ * after another one has answered it: then nobody can tell whether it has written.
+ */
+const FORGOTTEN: Recorded = {
+  version: 0,
+  refused: {
+    code: "unknown",
+    message: "Cannot write: the answer of the call is not awaited any more",
+  },
+};
 
 /** Every numbered write that a store remembers. */
 export class WriteNumbers {
@@ -33,8 +47,11 @@ export class WriteNumbers {
 
   /** What became of this write, if it was seen before. */
   find(origin: Origin): Recorded | undefined {
-    return this.#sessions.get(origin.session)?.calls.get(origin.call)
-      ?.[origin.n];
+    const session = this.#sessions.get(origin.session);
+    if (!session) return undefined;
+    return origin.call < session.oldest
+      ? FORGOTTEN
+      : session.calls.get(origin.call)?.[origin.n];
   }
 
   /** Remembers a mutation that was committed as `version`. */
@@ -43,12 +60,16 @@ export class WriteNumbers {
     if (!origin) return;
     let session = this.#sessions.get(origin.session);
     if (!session) {
-      session = { issuedAtMs: origin.issuedAtMs, calls: new Map() };
+      const { issuedAtMs } = origin;
+      session = { issuedAtMs, oldest: 0, calls: new Map() };
       this.#sessions.set(origin.session, session);
     }
     // Nobody asks again for a call below the oldest one that the client awaits.
-    for (const call of session.calls.keys()) {
-      if (call < origin.oldest) session.calls.delete(call);
+    if (origin.oldest > session.oldest) {
+      session.oldest = origin.oldest;
+      for (const call of session.calls.keys()) {
+        if (call < origin.oldest) session.calls.delete(call);
+      }
     }
     const writes = session.calls.get(origin.call) ?? [];
     writes[origin.n] = {
@@ -68,9 +89,10 @@ export class WriteNumbers {
 
   /** The table of a snapshot. */
   toJson(): Json {
-    return [...this.#sessions].map(([id, { issuedAtMs, calls }]) => [
+    return [...this.#sessions].map(([id, { issuedAtMs, oldest, calls }]) => [
       id,
       issuedAtMs,
+      oldest,
       // A call's numbers may have gaps: a write that changed nothing is not recorded.
       [...calls].map((
         [call, writes],
@@ -82,9 +104,11 @@ export class WriteNumbers {
   static fromJson(json: Json): WriteNumbers {
     const numbers = new WriteNumbers();
     // Made by toJson(): its shape is known, and a snapshot is read whole or not at all.
-    for (const [id, issuedAtMs, calls] of json as unknown as SessionRow[]) {
+    const rows = json as unknown as SessionRow[];
+    for (const [id, issuedAtMs, oldest, calls] of rows) {
       numbers.#sessions.set(id, {
         issuedAtMs,
+        oldest,
         calls: new Map(
           calls.map(([call, rows]) => [
             call,
@@ -105,6 +129,7 @@ type WriteRow = [
 type SessionRow = [
   id: string,
   issuedAtMs: number,
+  oldest: number,
   calls: [number, (WriteRow | null)[]][],
 ];
 

@@ -24,6 +24,30 @@ export async function pause(
   await new Promise<void>((resolve) => clock.setTimer(ms, resolve));
 }
 
+/** Runs what may be run again, until it succeeds or the time is over. */
+export async function retry<T>(
+  { limitMs, ...waiting }: Waiting & { readonly limitMs: number },
+  run: () => Promise<T>,
+  { when = () => true, again = () => {} }: {
+    /** Which errors may pass; any. */
+    when?: (error: unknown) => boolean;
+    /** Called before it is run again. */
+    again?: () => void;
+  } = {},
+): Promise<T> {
+  const { clock } = waiting;
+  const deadline = clock.monotonic() + limitMs;
+  for (let count = 0;; count++) {
+    try {
+      return await inTime(clock, run(), deadline);
+    } catch (error) {
+      if (!when(error) || clock.monotonic() >= deadline) throw error;
+      await pause(waiting, count);
+      again();
+    }
+  }
+}
+
 /** Gives up waiting at the deadline: a KV that hangs must not hang whoever uses it. */
 export async function inTime<T>(
   clock: Clock,

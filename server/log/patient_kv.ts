@@ -13,7 +13,7 @@ import type {
   KvKeyPart,
   KvSelector,
 } from "../ports.ts";
-import { inTime, pause, type Waiting } from "./patience.ts";
+import { retry, type Waiting } from "./patience.ts";
 
 /** See the module's documentation. */
 export class PatientKv implements Kv {
@@ -82,35 +82,19 @@ export class PatientKv implements Kv {
     this.#kv.close();
   }
 
-  async #try<T>(
-    read: () => Promise<T>,
-    again: () => void = () => {},
-  ): Promise<T> {
-    return await whileLocked(
-      { ...this.#waiting, limitMs: this.#limitMs },
-      read,
-      again,
-    );
+  async #try<T>(read: () => Promise<T>, again?: () => void): Promise<T> {
+    const waiting = { ...this.#waiting, limitMs: this.#limitMs };
+    return await whileLocked(waiting, read, again);
   }
 }
 
 /** Runs `run`, and again while another process has locked the database. */
 export async function whileLocked<T>(
-  { limitMs, ...waiting }: Waiting & { readonly limitMs: number },
+  waiting: Waiting & { readonly limitMs: number },
   run: () => Promise<T>,
   again: () => void = () => {},
 ): Promise<T> {
-  const { clock } = waiting;
-  const deadline = clock.monotonic() + limitMs;
-  for (let retry = 0;; retry++) {
-    try {
-      return await inTime(clock, run(), deadline);
-    } catch (error) {
-      if (!isLocked(error) || clock.monotonic() >= deadline) throw error;
-      await pause(waiting, retry);
-      again();
-    }
-  }
+  return await retry(waiting, run, { when: isLocked, again });
 }
 
 /** SQLite's answer while another process writes; Deno and Node have no class for it. */

@@ -73,6 +73,8 @@ export interface Mutation {
   readonly value?: Json;
   /** The recipe threw: the patch is empty, but the number is used up. */
   readonly refused?: Refusal;
+  /** Whether the store counts as initialised afterwards; absent: as before. */
+  readonly initialized?: boolean;
 }
 
 /** What one commit did to one store: versions `from + 1` to `from + mutations.length`. */
@@ -204,7 +206,7 @@ function entryFromJson(r: { readonly [key: string]: Json }): LogEntry {
 }
 
 function mutationToJson(mutation: Mutation): Json {
-  const { origin, author, value, refused } = mutation;
+  const { origin, author, value, refused, initialized } = mutation;
   return {
     p: encodePatch(mutation.patch),
     ...(author !== undefined && { a: author }),
@@ -219,6 +221,7 @@ function mutationToJson(mutation: Mutation): Json {
     }),
     ...(value !== undefined && { r: value }),
     ...(refused !== undefined && { x: [refused.code, refused.message] }),
+    ...(initialized !== undefined && { i: initialized }),
   };
 }
 
@@ -230,6 +233,7 @@ function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
     ...(r["a"] !== undefined && { author: text(r["a"]) }),
     ...(o && { origin: originFromJson(o) }),
     ...(r["r"] !== undefined && { value: r["r"] }),
+    ...(r["i"] !== undefined && { initialized: r["i"] === true }),
     ...(x &&
       { refused: { code: text(x[0]) as ErrorCode, message: text(x[1]) } }),
   };

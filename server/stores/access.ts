@@ -5,9 +5,9 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName } from "../../protocol/value.ts";
-import type { CallScopes } from "../call_scope.ts";
+import type { CallScope, CallScopes } from "../call_scope.ts";
 import type { StoreId } from "../log/keys.ts";
-import type { Changer, Written } from "./commit_queue.ts";
+import type { Changer, MutationSource, Written } from "./commit_queue.ts";
 import type { StoreRegistry } from "./registry.ts";
 import type { Store } from "./store.ts";
 
@@ -70,10 +70,7 @@ export class StoreAccess {
   /** Commits a change; within a function it is numbered, so that it applies once. */
   async mutate(name: string, change: Changer): Promise<Written> {
     const id = this.idOf(name);
-    const scope = this.#scopes.current();
-    const source = scope
-      ? { origin: scope.nextOrigin(id), author: scope.clientId }
-      : {};
+    const { scope, source } = this.#source(id);
     for (let attempt = 1;; attempt++) {
       const loaded = this.#opened()?.loaded(id);
       const store = loaded?.isInitialized ? loaded : await this.open(name);
@@ -109,16 +106,28 @@ export class StoreAccess {
 
   /** Puts the store back to its definition's state; `onCreate` runs again at its next use. */
   async reset(name: string): Promise<void> {
+    const id = this.idOf(name);
+    // Numbered like any write, at once: a call that is run again must not reset again.
+    const { scope, source } = this.#source(id);
     const store = await this.find(name);
     if (!store) return;
     const registry = await this.#registry();
-    await registry.terminate(store.id);
-    const initial = registry.initialOf(store.id);
-    await store.mutate(() => ({
+    await registry.terminate(id);
+    const initial = registry.initialOf(id);
+    const { version } = await store.mutate(() => ({
       state: initial,
       patch: [{ op: "replace", path: [], value: initial }],
       value: undefined,
       initialized: false,
-    }));
+    }), source);
+    scope?.wrote({ id, epoch: store.epoch, version });
+  }
+
+  /** Who writes to the store now, and the number of that write. */
+  #source(id: StoreId): { scope?: CallScope; source: MutationSource } {
+    const scope = this.#scopes.current();
+    if (!scope) return { source: {} };
+    const source = { origin: scope.nextOrigin(id), author: scope.clientId };
+    return { scope, source };
   }
 }

@@ -7,11 +7,8 @@
  */
 import { encodeJson } from "../../protocol/codec.ts";
 import { type Recipe, runRecipe } from "../../protocol/draft.ts";
-import {
-  HeadwaterError,
-  LimitError,
-  toErrorBody,
-} from "../../protocol/errors.ts";
+import { toErrorBody } from "../../protocol/error_body.ts";
+import { HeadwaterError, LimitError } from "../../protocol/errors.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Recorded, WriteNumbers } from "../log/numbers.ts";
@@ -283,6 +280,8 @@ function toMutation(
 ): Mutation {
   return {
     patch: change.patch,
+    ...(change.initialized !== undefined &&
+      { initialized: change.initialized }),
     ...(author !== undefined && { author }),
     ...(origin && { origin, ...recordable(change) }),
   };
@@ -320,7 +319,7 @@ function repeat(
   if (!refused) return { written: { version, value } };
   return {
     error: new HeadwaterError(refused.code, refused.message, {
-      outcome: "notApplied",
+      outcome: refused.code === "unknown" ? "unknown" : "notApplied",
     }),
   };
 }

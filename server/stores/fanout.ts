@@ -213,6 +213,11 @@ export class Fanout {
     return this.#patchFrame(from);
   }
 
+  /** Who made a version, if that is still known. */
+  writerOf(version: number): string | undefined {
+    return this.#positionAt(version)?.writer;
+  }
+
   /** The answer to a token, if the recent patches prove it and hold what was missed. */
   resumeFrame(token: ResumeToken): Uint8Array<ArrayBuffer> | undefined {
     const from = this.#positionAt(token.version);

@@ -20,6 +20,9 @@ import {
 } from "./definition.ts";
 import { Store, type StoreEnvironment } from "./store.ts";
 
+/** An end that could not be committed is tried again after so long. */
+const EXPIRE_AGAIN_MS = 1_000;
+
 /** What a registry needs beside what its stores share. */
 export interface RegistryOptions {
   readonly env: Omit<StoreEnvironment, "onEnded">;
@@ -220,16 +223,17 @@ export class StoreRegistry {
     id: StoreId,
     definition: StoreDefinition,
   ): Promise<Store | undefined> {
-    const read = await readStore(this.#env.kv, id);
-    if (!read) return undefined;
-    const store = this.#make(id, definition, {
-      ...read,
-      state: freezeDeep(read.state),
-    });
-    if (!this.#isExpired(read.head.expiresAtMs)) return store;
-    // Until this commit it lives: whoever has changed the head meanwhile wins.
-    await store.delete();
-    return undefined;
+    for (;;) {
+      const read = await readStore(this.#env.kv, id);
+      if (!read) return undefined;
+      const state = freezeDeep(read.state);
+      const store = this.#make(id, definition, { ...read, state });
+      if (!this.#isExpired(read.head.expiresAtMs)) return store;
+      // Until this commit it lives. Another server may be quicker, and begin the next life.
+      await store.delete().catch((error) => {
+        if (store.ended?.code !== "store_deleted") throw error;
+      });
+    }
   }
 
   #make(
@@ -279,8 +283,13 @@ export class StoreRegistry {
     this.#expiries.delete(storeKey(store.id));
     if (!this.#isExpired(store.expiresAtMs)) return this.#hold(store);
     store.delete().catch((error) => {
-      if (store.ended) return;
+      if (store.ended || this.#isClosed) return;
       this.#env.onError(error, store.id);
+      const later = this.#env.clock.setTimer(
+        EXPIRE_AGAIN_MS,
+        () => this.#expire(store),
+      );
+      this.#expiries.set(storeKey(store.id), later);
     });
   }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { encodeJson } from "../../protocol/codec.ts";
 import { HeadwaterError, unreachable } from "../../protocol/errors.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import { freezeDeep, type Json } from "../../protocol/value.ts";
@@ -75,7 +76,7 @@ export class Store implements Participant {
   readonly #queue: CommitQueue;
   readonly #compactor: Compactor;
   readonly #writer: StoreWriter;
-  readonly #expiresAtMs: number | undefined;
+  #expiresAtMs: number | undefined;
   #epoch: string;
   #state: Json;
   /** The state's encoded size is not above it. */
@@ -199,9 +200,13 @@ export class Store implements Participant {
       return this.#end(deletedError(this.id));
     }
     const isKnown = item.epoch === this.#epoch;
-    if (isKnown && item.version <= this.version) return;
     const { entry } = item;
-    if (isKnown && entry && !this.#fork && this.#follows(entry)) {
+    if (isKnown && item.version <= this.version) {
+      const writer = this.fanout.writerOf(item.version);
+      if (!entry || !writer || writer === entry.writer) return;
+      // That version is known with another past: the KV was set back.
+      await this.check();
+    } else if (isKnown && entry && !this.#fork && this.#follows(entry)) {
       this.#stamp = undefined;
       try {
         this.advance(entry);
@@ -259,6 +264,7 @@ export class Store implements Participant {
     const { id } = this;
     const { from, mutations, writer, timeMs } = entry;
     let state = this.#state;
+    let initialized = this.isInitialized;
     const patches: { patch: Patch; bytes: number }[] = [];
     for (const [index, mutation] of mutations.entries()) {
       const { patch } = mutation;
@@ -267,11 +273,14 @@ export class Store implements Participant {
       patches.push({ patch, bytes });
       this.#stateBound += bytes;
       this.#numbers.add(mutation, from + index + 1);
+      initialized = mutation.initialized ?? initialized;
     }
     this.#state = result?.state ?? state;
     const version = entryVersion(entry);
     // The first entry of an epoch has no head before it; committed() sets it whole.
-    if (this.#head) this.#head = { ...this.#head, version, writer, timeMs };
+    if (this.#head) {
+      this.#head = { ...this.#head, version, writer, timeMs, initialized };
+    }
     // Subscribers are past this version, of an epoch that ends: they need a snapshot.
     if (this.#fork) return;
     this.fanout.push(patches, {
@@ -455,6 +464,7 @@ export class Store implements Participant {
     this.#stamp = read.stamp;
     this.#state = freezeDeep(read.state);
     this.#stateBound = boundOf(read);
+    this.#expiresAtMs = read.head.expiresAtMs;
     this.#numbers = read.numbers;
     this.#compactor.abandon();
   }
@@ -491,7 +501,11 @@ export class Store implements Participant {
 
   #encodeSnapshot() {
     this.#numbers.prune(this.#env.clock.now() - this.#env.limits.sessionMs);
-    return encodeStoreSnapshot(this.fanout.stateBytes(), this.#numbers);
+    // Until a fork is settled, subscribers have the state of the past that was lost.
+    const state = this.#fork
+      ? encodeJson(this.#state)
+      : this.fanout.stateBytes();
+    return encodeStoreSnapshot(state, this.#numbers);
   }
 
   #refuseDeletion(): undefined {

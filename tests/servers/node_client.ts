@@ -17,6 +17,10 @@ const client = createClient(url, {
   reconnectMaxMs: 100,
 });
 client.on("disconnected", () => console.log("disconnected"));
+client.on("reconnecting", ({ attempt }) => {
+  // Two attempts have failed by then.
+  if (attempt === 3) console.log("refused");
+});
 client.on("error", (error) => console.log(`error ${error.message}`));
 const entries = client.subscribe<Entries>("Entries");
 await entries.ready();

@@ -1,0 +1,56 @@
+/**
+ * What an application may set.
+ *
+ * @module
+ */
+import type { Limits } from "../protocol/limits.ts";
+import type { Page } from "./http/routes.ts";
+import type { Kv } from "./ports.ts";
+
+/** Options of `createServer()`. */
+export interface ServerOptions {
+  /**
+   * Where the state is: a file's path, `":memory:"`, a KV Connect URL, or a KV
+   * that was opened already (and stays open when the server closes).
+   *
+   * @default ".headwater/state.db"
+   */
+  readonly kv?: string | Kv;
+  /** Whether servers over the same KV keep each other in step. @default true */
+  readonly sync?: boolean;
+  /** Limits that are not to have their default. */
+  readonly limits?: Partial<Limits>;
+  /**
+   * Origins from which browsers may connect. No cookie ever authenticates, so all
+   * may by default.
+   *
+   * @default "*"
+   */
+  readonly cors?: string | readonly string[];
+  /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
+  readonly trustProxy?: boolean;
+  /** Pages that are served beside the socket, by path. */
+  readonly pages?: Readonly<Record<string, Page>>;
+}
+
+/** Options of `Server.listen()`. */
+export interface ListenOptions {
+  /** Port; 0 lets the system choose. @default 4400 */
+  readonly port?: number;
+  /** Host name or address. @default "localhost" */
+  readonly host?: string;
+  /** The one path that takes sockets. @default any */
+  readonly path?: string;
+  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  readonly heartbeatMs?: number;
+  /** Certificate chain, PEM. */
+  readonly cert?: string;
+  /** Private key, PEM. */
+  readonly key?: string;
+}
+
+/** What `Deno.serve` tells about a request. */
+export interface RequestInfo {
+  /** The peer. */
+  readonly remoteAddr?: object;
+}
