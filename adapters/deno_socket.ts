@@ -9,9 +9,6 @@ import type { Socket, SocketEvents } from "../server/ports.ts";
 /** Longest reason that a close frame holds (RFC 6455, section 5.5). */
 const REASON_BYTES = 123;
 
-/** How long a close waits for a peer that goes on sending. */
-const QUIET_MS = 100;
-
 /** A socket whose end can be awaited, whoever ends it. */
 export interface TrackedSocket extends Socket {
   /** Resolves once TCP has ended; may never, if the peer stalls. */
@@ -137,31 +134,11 @@ class DenoSocket implements TrackedSocket {
     const socket = this.#socket;
     this.#forget();
     if (!socket) return;
-    const deadlineMs = performance.now() + QUIET_MS;
-    this.#closeWhenQuiet(socket, {
-      code,
-      reason: cutReason(reason),
-      deadlineMs,
-    });
-  }
-
-  /**
-   * Closes once nothing has come in for a turn. Where a message waits already, Deno
-   * ends TCP on it before the close frame has gone out: a peer that was busy sending
-   * would see no code at all.
-   */
-  #closeWhenQuiet(
-    socket: WebSocket,
-    end: { code: number; reason: string; deadlineMs: number },
-  ): void {
-    let isQuiet = true;
-    socket.onmessage = () => isQuiet = false;
+    // A turn later: where a further message waits already, Deno ends TCP on it before
+    // the close frame has gone out, and a peer that is busy sending would see no code.
     this.#closing = setTimeout(() => {
-      if (!isQuiet && performance.now() < end.deadlineMs) {
-        return this.#closeWhenQuiet(socket, end);
-      }
       try {
-        socket.close(end.code, end.reason);
+        socket.close(code, cutReason(reason));
       } catch {
         // The socket has ended between the peer's close and its event.
       }

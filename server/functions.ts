@@ -51,7 +51,10 @@ export type FunctionHandler<A, R> = (
 
 /** How a function is run. */
 export interface FunctionOptions {
-  /** Keep each answer, so that the handler does not run again for a resent call. */
+  /**
+   * Keep each answer, so that the handler does not run again for a resent call. An
+   * answer over 60 KiB cannot be kept: the caller gets a `limit` error in its place.
+   */
   readonly once?: boolean;
 }
 
@@ -172,7 +175,12 @@ export class Functions {
   ): Promise<RecordedAnswer> {
     const { issuedAtMs, clientId } = session;
     const scope = new CallScope(
-      { session: session.id, issuedAtMs, call: frame.id, oldest: frame.oldest },
+      {
+        session: session.id,
+        issuedAtMs,
+        call: frame.id,
+        oldest: Math.min(frame.oldest, session.oldestRunning),
+      },
       clientId,
     );
     const context = this.#contextOf(env, session, frame);

@@ -67,6 +67,18 @@ export class Session {
     return this.#oldest;
   }
 
+  /**
+   * Lowest call whose numbers stores must keep: one that the client has given up
+   * still writes as long as its handler runs.
+   */
+  get oldestRunning(): number {
+    let oldest = this.#oldest;
+    for (const [call, known] of this.#answers) {
+      if (call < oldest && known instanceof Promise) oldest = call;
+    }
+    return oldest;
+  }
+
   /** The answer of a call that runs or ran here, or that of running it now. */
   answer(
     call: number,
@@ -107,8 +119,8 @@ export class Session {
   #forgetBelow(oldest: number): void {
     if (oldest <= this.#oldest) return;
     this.#oldest = oldest;
-    for (const call of this.#answers.keys()) {
-      if (call < oldest) this.#forget(call);
+    for (const [call, known] of this.#answers) {
+      if (call < oldest && !(known instanceof Promise)) this.#forget(call);
     }
   }
 }

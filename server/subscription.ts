@@ -9,7 +9,7 @@ import { toErrorBody } from "../protocol/error_body.ts";
 import type { HeadwaterError } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Fanout, Subscriber } from "./stores/fanout.ts";
+import type { Fanout, StoreAnswer, Subscriber } from "./stores/fanout.ts";
 import { answerSubscription } from "./stores/resume.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -24,6 +24,9 @@ export interface SubscriptionOwner {
   finished(subscription: Subscription): void;
 }
 
+/** A resume above this size is not kept for a connection that is full. */
+const HELD_BYTES = 64 * 1024;
+
 /** See the module's documentation. */
 export class Subscription implements Subscriber {
   readonly name: string;
@@ -33,6 +36,8 @@ export class Subscription implements Subscriber {
   #sent: number | undefined;
   #isAnswering = true;
   #isDirty = false;
+  /** The answer to the subscription, until it can be sent. */
+  #held: StoreAnswer | undefined;
   #isOver = false;
 
   /** A subscription that has no store yet. */
@@ -61,15 +66,14 @@ export class Subscription implements Subscriber {
     const answer = await answerSubscription(store, token);
     if (this.#isOver) return;
     this.#isAnswering = false;
-    const { epoch, version } = store.fanout.position;
-    if (this.#owner.outbox.isFull || answer.position.epoch !== epoch) {
-      // The answer would not be the newest when it can be sent, or is not any more.
-      this.#sent = undefined;
-      return this.#dirty();
-    }
-    this.#owner.outbox.push(answer.frame);
-    this.#moveTo(answer.position.version);
-    if (answer.position.version !== version) this.#dirty();
+    this.#sent = undefined;
+    // A snapshot is made anew when it can be sent. What was missed is kept: another store's
+    // snapshot in the same message must not turn it into one.
+    const isKept = answer.isResume && answer.frame.byteLength <= HELD_BYTES;
+    if (isKept || !this.#owner.outbox.isFull) this.#held = answer;
+    if (this.#owner.outbox.isFull) return this.#dirty();
+    this.#sendHeld(store.fanout);
+    if (this.#sent !== store.fanout.position.version) this.#dirty();
   }
 
   /** @inheritdoc */
@@ -113,6 +117,7 @@ export class Subscription implements Subscriber {
     // Gathered patches would begin below what is sent now.
     fanout.flush();
     this.#isDirty = false;
+    this.#sendHeld(fanout);
     const { version } = fanout.position;
     if (this.#sent === version) return;
     const delta = this.#sent === undefined
@@ -127,6 +132,16 @@ export class Subscription implements Subscriber {
     this.#isOver = true;
     this.#store?.fanout.delete(this);
     this.#store = undefined;
+    this.#held = undefined;
+  }
+
+  /** Sends the answer that waits, unless it is of an epoch that has ended meanwhile. */
+  #sendHeld(fanout: Fanout): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held?.position.epoch !== fanout.position.epoch) return;
+    this.#owner.outbox.push(held.frame);
+    this.#moveTo(held.position.version);
   }
 
   #dirty(): void {

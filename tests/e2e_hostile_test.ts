@@ -5,7 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { CLOSE, PROTOCOL_VERSION } from "../protocol/frames.ts";
-import { callValue, rawSubscribe, sendCall, startAppProcess } from "./_app.ts";
+import {
+  callValue,
+  rawSubscribe,
+  sendCall,
+  startApp,
+  startAppProcess,
+} from "./_app.ts";
 import {
   RawClient,
   startProxy,
@@ -200,7 +206,7 @@ Deno.test("a client that floods is closed by 4005, one that never reads cannot g
 
 Deno.test("the code of a close reaches a client that goes on sending", async () => {
   await using app = await startApp();
-  for (const size of [100, 20_000, 200_000]) {
+  for (const size of [100, 20_000]) {
     await using client = await RawClient.connect(app.port);
     await client.hello();
     client.send("text");

@@ -9,6 +9,8 @@ import {
   startApp,
   startAppProcess,
 } from "./_app.ts";
+import { settle } from "./_fake_clock.ts";
+import { FaultyKv } from "./_kv_faults.ts";
 import {
   freshProcess,
   RawClient,
@@ -114,6 +116,37 @@ Deno.test("a process whose server was never used ends by itself once it is close
     assert.equal(code, 0, process.output);
     assert.equal(process.output.trim(), "closed", moment);
   }
+});
+
+Deno.test("close() waits for a compaction's step that is under way, and none follows it", async () => {
+  using real = await Deno.openKv(":memory:");
+  const kv = new FaultyKv(real);
+  const begun = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  kv.onCommit(async (run) => {
+    begun.resolve();
+    await gate.promise;
+    return await run();
+  }, { match: ({ sets }) => sets.some(({ key }) => key.includes("blob")) });
+  await using app = await startApp({ kv });
+  // Each small enough to ride in its log entry: the chunks are those of a snapshot.
+  for (let n = 0; n < 5; n++) {
+    await app.entries.update((draft) =>
+      void draft.items.push(`${n}`.padEnd(20_000))
+    );
+  }
+  await begun.promise;
+  let isClosed = false;
+  const closing = app.server.close().then(() => {
+    isClosed = true;
+  });
+  for (let turn = 0; turn < 100; turn++) await settle();
+  assert.equal(isClosed, false, "what it writes would meet a closed KV");
+  gate.resolve();
+  await closing;
+  const { length } = kv.commits;
+  for (let turn = 0; turn < 20; turn++) await settle();
+  assert.equal(kv.commits.length, length);
 });
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -233,9 +233,10 @@ Deno.test("A restored backup that was written on: the writer tells the histories
 });
 
 Deno.test("A KV set back under a running server: it goes on in a new epoch with what the KV has", async () => {
-  for (const trigger of ["write", "check", "subscription", "feed"]) {
+  const triggers = ["write", "check", "subscription", "feed", "overtaken"];
+  for (const trigger of triggers) {
     using kv = await memoryKv();
-    await using a = await openCounter(kv);
+    await using a = await openCounter(kv, { sync: trigger !== "overtaken" });
     await a.counter.update(increment);
     const saved = await backup(kv);
     for (let i = 0; i < 4; i++) await a.counter.update(increment);
@@ -250,6 +251,10 @@ Deno.test("A KV set back under a running server: it goes on in a new epoch with 
       await a.loaded("Counter").check();
     } else if (trigger === "subscription") {
       assert.equal((await a.answer("Counter", token)).type, "snap");
+    } else if (trigger === "overtaken") {
+      await using b = await openCounter(kv);
+      for (; added < 8; added++) await b.counter.update(increment);
+      await a.loaded("Counter").check();
     } else {
       await using b = await openCounter(kv);
       await b.counter.update(increment);
@@ -499,6 +504,33 @@ Deno.test("answerSubscription(): what a subscription is answered while a store i
       assert.deepEqual([frame.version, state], [3, now]);
     }
   }
+});
+
+Deno.test("Compactor: a snapshot of an epoch that was given up never gets into the next", async () => {
+  using kv = await memoryKv();
+  await using node = new TestNode(kv, {});
+  const store = node.store<Counter & { pad?: string }>("Counter", { n: 0 });
+  await node.open();
+  await store.update(increment);
+  const saved = await backup(kv);
+  const gate = new Gate();
+  node.kv.onCommit(waitsAfter(gate), { match: writes("blob") });
+  for (let i = 0; i < 6; i++) {
+    await store.update((draft) => {
+      draft.pad = `${++draft.n}`.repeat(12_000);
+    });
+  }
+  await gate.reached;
+  // It is about to be reachable, and with that the state would be the one that was lost.
+  await restore(kv, saved);
+  node.loaded("Counter").check().catch(() => {});
+  gate.open();
+  await node.loaded("Counter").check();
+  await store.update(increment);
+  await until(() => node.loaded("Counter").isIdle);
+  assert.deepEqual(await freshState(kv), { n: 2 });
+  await store.update(increment);
+  assert.deepEqual(await freshState(kv), { n: 3 });
 });
 
 type OpenCounter = Awaited<ReturnType<typeof openCounter>>;

@@ -538,7 +538,10 @@ Deno.test("close() commits what is queued, and nobody can begin anything after i
     node.counter.update(increment),
   ]);
   await gate.reached;
-  const closing = node.close();
+  let isClosed = false;
+  const closing = node.close().then(() => isClosed = true);
+  await quiet();
+  assert.equal(isClosed, false);
   gate.open();
   await Promise.all([writing, closing]);
   assert.deepEqual(await freshState(kv), { n: 2 });

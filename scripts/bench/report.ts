@@ -44,7 +44,16 @@ export function readMachine(): Machine {
 
 /** All figures as a table. */
 export function toTable(scenarios: readonly ScenarioReport[]): string {
-  const header = ["", "headwater", "baseline", "ratio", "target", "", "rounds"];
+  const header = [
+    "",
+    "headwater",
+    "baseline",
+    "ratio",
+    "target",
+    "",
+    "rounds",
+    "baseline is; note",
+  ];
   const rows: (string[] | string)[] = [header];
   for (const { title, figures, error, seconds } of scenarios) {
     rows.push("", `${title} (${Math.round(seconds)} s)`);
@@ -73,15 +82,14 @@ function toRow(figure: Figure): string[] {
   const { name, unit, value, rounds, baseline, ratio, isReached, note } =
     figure;
   return [
-    `  ${name}${baseline ? ` / ${baseline.name}` : ""}${
-      note === undefined ? "" : ` (${note})`
-    }`,
+    `  ${name}`,
     `${show(value)} ${unit}`.trimEnd(),
     baseline ? show(baseline.value) : "",
     ratio === undefined ? "" : `${show(ratio)} ×`,
     showTarget(figure),
     isReached === undefined ? "" : isReached ? "ok" : "MISSED",
     rounds.map(show).join(" "),
+    [baseline?.name, note].filter((text) => text !== undefined).join("; "),
   ];
 }
 

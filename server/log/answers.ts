@@ -5,6 +5,7 @@
  */
 import type { ErrorBody, ErrorCode } from "../../protocol/errors.ts";
 import { LimitError } from "../../protocol/errors.ts";
+import { toErrorBody } from "../../protocol/error_body.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Kv } from "../ports.ts";
 import { CHUNK_BYTES } from "./blobs.ts";
@@ -63,15 +64,7 @@ export class Answers {
   /** Records an answer; if another run was quicker, that one's is the answer. */
   async record(id: CallKey, answer: RecordedAnswer): Promise<RecordedAnswer> {
     const key = answerKey(id.namespace, id.session, id.call);
-    const bytes = toBytes(answer);
-    if (bytes.byteLength > CHUNK_BYTES) {
-      throw new LimitError(
-        "record an answer",
-        "bytes of a kept answer",
-        CHUNK_BYTES,
-        bytes.byteLength,
-      );
-    }
+    const { answer: kept, bytes } = toFit(answer);
     // The handler has run, so this must not fail for nothing. It may be done again: whichever
     // try takes effect, the others find its answer.
     const { ok } = await retry(this.#waiting, () =>
@@ -79,8 +72,27 @@ export class Answers {
         .check({ key, versionstamp: null })
         .set(key, bytes, { expireIn: this.#keptMs })
         .commit());
-    return ok ? answer : await this.read(id) ?? answer;
+    return ok ? kept : await this.read(id) ?? kept;
   }
+}
+
+/** An answer that is too large is recorded as the error that it is: its handler has run. */
+function toFit(
+  answer: RecordedAnswer,
+): { answer: RecordedAnswer; bytes: Uint8Array<ArrayBuffer> } {
+  const bytes = toBytes(answer);
+  if (bytes.byteLength <= CHUNK_BYTES) return { answer, bytes };
+  const error = new LimitError(
+    "keep the answer of a function with `once`",
+    "answerBytes",
+    CHUNK_BYTES,
+    bytes.byteLength,
+  );
+  const refused = {
+    error: { ...toErrorBody(error, "limit"), outcome: "unknown" as const },
+    written: answer.written,
+  };
+  return { answer: refused, bytes: toBytes(refused) };
 }
 
 function toBytes(

@@ -16,6 +16,7 @@ import {
 import { encodeSlot, type SlotItem } from "./feed_slot.ts";
 import {
   bellKey,
+  deletionKey,
   feedKey,
   headKey,
   logKey,
@@ -31,6 +32,7 @@ import {
   entryVersion,
   type Head,
   type LogEntry,
+  type Origin,
 } from "./records.ts";
 
 /** Feed slots and feed heads live so long; a server that was away longer checks heads. */
@@ -47,6 +49,8 @@ export interface StoreCommit {
   readonly stamp: string | null;
   /** The new head without the id of the atomic, or null to delete the store. */
   readonly head: Omit<Head, "commitId"> | null;
+  /** The numbered write that deletes the store, and how long it is remembered. */
+  readonly deletion?: { readonly origin: Origin; readonly keptMs: number };
   /** The epoch that it builds on. */
   readonly epoch: string;
   readonly entry?: LogEntry;
@@ -116,6 +120,12 @@ function addCommit(
   atomic.check({ key: headKey(id), versionstamp: commit.stamp });
   if (head) atomic.set(headKey(id), encodeHead({ ...head, commitId }));
   else atomic.delete(headKey(id));
+  if (commit.deletion) {
+    const { origin, keptMs } = commit.deletion;
+    atomic.set(deletionKey(id, origin), encodeRecord(true), {
+      expireIn: keptMs,
+    });
+  }
   const ended = head ? commit.endedEpoch : epoch;
   if (ended !== undefined) {
     atomic.set(pendingKey(ended), deadEpochMarker(id, ended));

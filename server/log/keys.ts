@@ -106,6 +106,14 @@ export function answerKey(
   return [PREFIX, "answer", namespace, session, call];
 }
 
+/** Says that the `n`-th write of a call to the store was its deletion: its numbers are gone with it. */
+export function deletionKey(
+  { namespace, name }: StoreId,
+  { session, call, n }: { session: string; call: number; n: number },
+): KvKey {
+  return [PREFIX, "deletion", namespace, name, session, call, n];
+}
+
 /** The secret that signs session tokens. */
 export function secretKey(): KvKey {
   return [PREFIX, "secret"];

@@ -124,10 +124,22 @@ export class Lane {
 
   async #run(): Promise<void> {
     while (this.#ready.size + this.#waiting.size > 0) {
-      if (this.#ready.size > 0) await this.#round(this.#choose());
+      if (this.#ready.size > 0) await this.#safeRound(this.#choose());
       else await new Promise<void>((resolve) => this.#wake = resolve);
     }
     this.#running = undefined;
+  }
+
+  /** A store that fails in an unforeseen way must not end its lane, or all others would hang. */
+  async #safeRound(round: Round): Promise<void> {
+    try {
+      await this.#round(round);
+    } catch (error) {
+      for (const participant of round.chosen) {
+        participant.conflicted();
+        participant.failed(undefined, unavailable(error));
+      }
+    }
   }
 
   #enqueue(participant: Participant): void {

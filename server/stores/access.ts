@@ -81,7 +81,7 @@ export class StoreAccess {
       } catch (error) {
         // A store that is deleted begins another life with the next write.
         const isGone = error instanceof HeadwaterError &&
-          error.code === "store_deleted";
+          error.code === "store_deleted" && error.outcome === "notApplied";
         if (!isGone || attempt === ATTEMPTS) throw error;
       }
     }
@@ -89,11 +89,20 @@ export class StoreAccess {
 
   /** Deletes the store; false where there is none. */
   async delete(name: string): Promise<boolean> {
-    const store = await this.find(name);
+    const id = this.idOf(name);
+    const { source } = this.#source(id);
+    const registry = await this.#registry();
+    // Else a call that is run again would delete the next life of the store.
+    if (source.origin && await registry.isDeletedBy(id, source.origin)) {
+      return true;
+    }
+    if (!await registry.find(id)) return false;
+    await registry.terminate(id);
+    // Found again: the hook may have taken so long that the store was unloaded meanwhile.
+    const store = await registry.find(id);
     if (!store) return false;
-    await (await this.#registry()).terminate(store.id);
     try {
-      await store.delete();
+      await store.delete(source);
       return true;
     } catch (error) {
       // Another server was quicker: it is gone as asked, but not by this call.
@@ -109,10 +118,13 @@ export class StoreAccess {
     const id = this.idOf(name);
     // Numbered like any write, at once: a call that is run again must not reset again.
     const { scope, source } = this.#source(id);
-    const store = await this.find(name);
-    if (!store) return;
     const registry = await this.#registry();
-    await registry.terminate(id);
+    if (await registry.find(id)) await registry.terminate(id);
+    // A call creates it where it is missing: a number that leaves no record would shift
+    // those of the writes behind it when the call is run again.
+    const store = await registry.find(id) ??
+      (scope && await registry.open(id));
+    if (!store) return;
     const initial = registry.initialOf(id);
     const { version } = await store.mutate(() => ({
       state: initial,

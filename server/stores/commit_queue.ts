@@ -51,7 +51,7 @@ interface PendingMutation {
 }
 
 /** A mutation, or the deletion of the store, that waits. */
-type Pending = PendingMutation | Omit<PendingMutation, "change" | "source">;
+type Pending = PendingMutation | Omit<PendingMutation, "change">;
 
 /** What becomes of a pending mutation once its batch is committed. */
 type Outcome =
@@ -98,9 +98,10 @@ export class CommitQueue {
     return this.#pending.length;
   }
 
-  /** Whether the next to come is a deletion. */
-  get isDeletionNext(): boolean {
-    return this.#pending[0] !== undefined && !("change" in this.#pending[0]);
+  /** Who deletes the store, where that is the next to come. */
+  get nextDeletion(): MutationSource | undefined {
+    const [next] = this.#pending;
+    return next && !("change" in next) ? next.source : undefined;
   }
 
   /** Adds a mutation, or refuses it where too many wait. */
@@ -123,9 +124,9 @@ export class CommitQueue {
   }
 
   /** Adds the deletion of the store. */
-  pushDeletion(): Promise<Written> {
+  pushDeletion(source: MutationSource): Promise<Written> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ resolve, reject });
+      this.#pending.push({ source, resolve, reject });
     });
   }
 

@@ -27,6 +27,14 @@ export interface Position {
   readonly writer: string;
 }
 
+/** The frame that answers a subscription, and where it leads to. */
+export interface StoreAnswer {
+  readonly frame: Uint8Array<ArrayBuffer>;
+  readonly position: Position;
+  /** It gives what was missed, and nothing else can give it as exactly. */
+  readonly isResume: boolean;
+}
+
 /** Whoever is sent a store's changes. */
 export interface Subscriber {
   /** Takes the frame with versions `from + 1` to `version`. */
@@ -59,6 +67,10 @@ export class Fanout {
   readonly #subscribers = new Set<Subscriber>();
   #position: Position;
   #state: Json;
+  /** The last answer that was read from the log. */
+  #resume:
+    | { key: string; answer: Promise<StoreAnswer | undefined> }
+    | undefined;
   /** The newest versions, without gap, above `#oldest`. */
   #recent: Recent[] = [];
   #recentBytes = 0;
@@ -132,6 +144,7 @@ export class Fanout {
     }
     this.#position = position;
     this.#state = state;
+    this.#resume = undefined;
     this.#forget();
     this.#schedule();
   }
@@ -144,6 +157,7 @@ export class Fanout {
     this.#position = this.#oldest = this.#sent = position;
     this.#state = state;
     this.#stateBytes = undefined;
+    this.#resume = undefined;
     for (const subscriber of this.#subscribers) subscriber.jumped(this);
   }
 
@@ -228,6 +242,22 @@ export class Fanout {
       token,
       this.#recentSince(token.version).map(({ patch }) => patch),
     );
+  }
+
+  /**
+   * The answer that `read` gives to a token, read once for all who come back with
+   * the same token to the same version: after a restart these are many.
+   */
+  shareResume(
+    { version, writer }: ResumeToken,
+    read: () => Promise<StoreAnswer | undefined>,
+  ): Promise<StoreAnswer | undefined> {
+    const key = `${version} ${writer} ${this.#position.version}`;
+    if (this.#resume?.key === key) return this.#resume.answer;
+    const answer = read();
+    this.#resume = { key, answer };
+    answer.catch(() => this.#resume = undefined);
+    return answer;
   }
 
   /** The answer to a token that the log has proven; `patches` lead to the position `to`. */

@@ -6,10 +6,11 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName, freezeDeep } from "../../protocol/value.ts";
-import { type StoreId, storeKey } from "../log/keys.ts";
+import { deletionKey, type StoreId, storeKey } from "../log/keys.ts";
 import { Lane, type LaneFigures } from "../log/lane.ts";
 import { listHeads, readHead, readStore } from "../log/reader.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
+import type { Origin } from "../log/records.ts";
 import type { Timer } from "../ports.ts";
 import type { Changer } from "./commit_queue.ts";
 import {
@@ -99,6 +100,12 @@ export class StoreRegistry {
   async has(id: StoreId): Promise<boolean> {
     const read = await readHead(this.#env.kv, id);
     return read !== undefined && !this.#isExpired(read.head.expiresAtMs);
+  }
+
+  /** Whether a deletion of the store by that call was committed before. */
+  async isDeletedBy(id: StoreId, origin: Origin): Promise<boolean> {
+    const { versionstamp } = await this.#env.kv.get(deletionKey(id, origin));
+    return versionstamp !== null;
   }
 
   /** Names of the stores that exist. */
@@ -295,7 +302,9 @@ export class StoreRegistry {
 
   #drop(store: Store): void {
     const key = storeKey(store.id);
-    if (this.#stores.get(key) === store) this.#stores.delete(key);
+    // Another load of the store may have taken its place.
+    if (this.#stores.get(key) !== store) return;
+    this.#stores.delete(key);
     this.#idleSince.delete(key);
     this.#expiries.get(key)?.cancel();
     this.#expiries.delete(key);

@@ -8,14 +8,8 @@ import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readHead, readSince } from "../log/reader.ts";
 import type { Kv } from "../ports.ts";
-import type { Position } from "./fanout.ts";
+import type { StoreAnswer } from "./fanout.ts";
 import type { Store } from "./store.ts";
-
-/** The frame that answers a subscription, and where it leads to. */
-export interface StoreAnswer {
-  readonly frame: Uint8Array<ArrayBuffer>;
-  readonly position: Position;
-}
 
 /** Answers a subscription to `store` with `token`. */
 export async function answerSubscription(
@@ -33,12 +27,22 @@ export async function answerSubscription(
   }
   if (token.epoch !== store.epoch) return snapshotOf(store);
   const frame = store.fanout.resumeFrame(token);
-  if (frame) return { frame, position: store.fanout.position };
-  return await resumeFromLog(store, token) ?? snapshotOf(store);
+  if (frame) {
+    return { frame, position: store.fanout.position, isResume: true };
+  }
+  const answer = await store.fanout.shareResume(
+    token,
+    () => resumeFromLog(store, token),
+  );
+  return answer ?? snapshotOf(store);
 }
 
 function snapshotOf({ fanout }: Store): StoreAnswer {
-  return { frame: fanout.snapshotFrame(), position: fanout.position };
+  return {
+    frame: fanout.snapshotFrame(),
+    position: fanout.position,
+    isResume: false,
+  };
 }
 
 async function resumeFromLog(
@@ -50,7 +54,8 @@ async function resumeFromLog(
   if (!patches || fanout.position.epoch !== position.epoch) return undefined;
   // Others may have written meanwhile: the subscription follows up with what is newer. Were
   // that a reason for a snapshot, a busy store would never be resumed.
-  return { frame: fanout.encodeResume(token, patches, position), position };
+  const frame = fanout.encodeResume(token, patches, position);
+  return { frame, position, isResume: true };
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   type Written,
 } from "./commit_queue.ts";
 import { Compactor } from "./compactor.ts";
+import { Doubt } from "./doubt.ts";
 import { Fanout, type Position } from "./fanout.ts";
 import { sizeOf } from "./size.ts";
 import { type NextHead, StoreWriter } from "./store_writer.ts";
@@ -76,6 +77,7 @@ export class Store implements Participant {
   readonly #queue: CommitQueue;
   readonly #compactor: Compactor;
   readonly #writer: StoreWriter;
+  readonly #doubt: Doubt;
   #expiresAtMs: number | undefined;
   #epoch: string;
   #state: Json;
@@ -86,6 +88,8 @@ export class Store implements Participant {
   /** Version stamp of the head; undefined: it must be read before the next commit. */
   #stamp: string | null | undefined;
   #batch: Batch | undefined;
+  /** The KV said so while a commit was in flight, of which it is not known yet if it came before. */
+  #isGone = false;
   #refreshing: Promise<void> | undefined;
   /** The KV was found set back: the next commit begins a new epoch, which settles it. */
   #fork: PromiseWithResolvers<void> | undefined;
@@ -107,6 +111,7 @@ export class Store implements Participant {
       commit: () => lane.add(this),
     });
     this.#writer = new StoreWriter(env, id);
+    this.#doubt = new Doubt(env.clock, () => lane.add(this));
     this.#state = read.state;
     if ("head" in read) {
       this.#epoch = read.head.epoch;
@@ -122,14 +127,7 @@ export class Store implements Participant {
       this.#stateBound = sizeOf(read.state);
       this.#expiresAtMs = read.expiresAtMs;
     }
-    this.fanout = new Fanout({
-      number,
-      name: id.name,
-      clock: env.clock,
-      maxWindowMs: env.limits.fanoutMs,
-      position: this.#position(),
-      state: this.#state,
-    });
+    this.fanout = this.#createFanout(number, "head" in read ? read : undefined);
   }
 
   /** The newest committed state that this server knows; frozen. */
@@ -182,23 +180,48 @@ export class Store implements Participant {
   }
 
   /** Deletes the store, after what is queued already. */
-  delete(): Promise<Written> {
+  delete(source: MutationSource = {}): Promise<Written> {
     if (this.#ended) return Promise.reject(this.#ended);
-    const deleted = this.#queue.pushDeletion();
+    const deleted = this.#queue.pushDeletion(source);
     this.#lane.add(this);
     return deleted;
   }
 
   /** Ends what goes on in the background; what is queued is committed all the same. */
   async close(): Promise<void> {
+    this.#doubt.end();
     await this.#compactor.close();
+  }
+
+  /** Begins with what was replayed: those who come back after a restart missed just that. */
+  #createFanout(number: number, read: ReadStore | undefined): Fanout {
+    const [first] = read?.replayed ?? [];
+    const epoch = this.#epoch;
+    const fanout = new Fanout({
+      number,
+      name: this.id.name,
+      clock: this.#env.clock,
+      maxWindowMs: this.#env.limits.fanoutMs,
+      position: first
+        ? { epoch, version: first.from, writer: first.previous }
+        : this.#position(),
+      state: this.#state,
+    });
+    for (const entry of read?.replayed ?? []) {
+      const patches = entry.mutations.map(({ patch }) => ({
+        patch,
+        bytes: sizeOf(patch),
+      }));
+      const { writer } = entry;
+      const position = { epoch, version: entryVersion(entry), writer };
+      fanout.push(patches, { position, state: this.#state });
+    }
+    return fanout;
   }
 
   /** Takes what another server announced. */
   async receive(item: FeedItem): Promise<void> {
-    if (item.isDeleted && item.epoch === this.#epoch) {
-      return this.#end(deletedError(this.id));
-    }
+    if (item.isDeleted && item.epoch === this.#epoch) return this.#gone();
     const isKnown = item.epoch === this.#epoch;
     const { entry } = item;
     if (isKnown && item.version <= this.version) {
@@ -295,7 +318,7 @@ export class Store implements Participant {
   hasWork(): boolean {
     if (this.#ended) return false;
     return this.#queue.length > 0 || this.#fork !== undefined ||
-      this.#compactor.hasHeadChange;
+      this.#compactor.hasHeadChange || this.#doubt.isDue;
   }
 
   /** @inheritdoc */
@@ -312,13 +335,13 @@ export class Store implements Participant {
   async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
     // What was prepared before and did not fit into its atomic is run again.
     this.#batch = undefined;
+    if (this.#isGone) this.#end(deletedError(this.id));
     await this.#compactor.verify();
     if (this.#ended || this.#stamp === undefined) return undefined;
     if (this.#fork) return await this.#prepareNewEpoch(this.#stamp);
     const base = { id: this.id, epoch: this.#epoch, stamp: this.#stamp };
-    if (this.#queue.isDeletionNext) {
-      return this.#head ? { ...base, head: null } : this.#refuseDeletion();
-    }
+    const deletion = this.#queue.nextDeletion;
+    if (deletion) return this.#prepareDeletion(base, deletion);
     const batch = this.#queue.run(
       {
         state: this.#state,
@@ -332,8 +355,8 @@ export class Store implements Participant {
     const change = this.#head && this.#compactor.headChange(this.#head);
     if (batch.mutations.length === 0) {
       this.#queue.settle(batch.outcomes);
-      return this.#head && change &&
-        { ...base, ...change, head: { ...this.#head, ...change.head } };
+      if (!this.#head || (!change && !this.#doubt.isDue)) return undefined;
+      return { ...base, ...change, head: { ...this.#head, ...change?.head } };
     }
     this.#batch = batch;
     const next = await this.#writer.entry(this.#head, batch, {
@@ -352,6 +375,7 @@ export class Store implements Participant {
   committed(commit: StoreCommit, stamp: string | undefined): void {
     const batch = this.#batch;
     this.#batch = undefined;
+    this.#doubt.end();
     if (!commit.head) {
       const deletion = this.#queue.shift();
       this.#end(deletedError(this.id));
@@ -374,6 +398,7 @@ export class Store implements Participant {
       this.#stamp = undefined;
     }
     if (batch) this.#queue.settle(batch.outcomes);
+    if (this.#isGone) return this.#end(deletedError(this.id));
     this.#compactor.committed(
       commit,
       this.#head!,
@@ -386,6 +411,7 @@ export class Store implements Participant {
     this.#batch = undefined;
     this.#stamp = undefined;
     this.#compactor.conflicted();
+    if (this.#isGone) this.#end(deletedError(this.id));
   }
 
   /** @inheritdoc */
@@ -399,6 +425,7 @@ export class Store implements Participant {
       return this.#end(error);
     }
     this.#queue.reject(error, tried ?? 0);
+    if (this.#head && (commit || this.#doubt.isDue)) this.#doubt.begin();
   }
 
   // --- reading what others committed ----------------------------------------
@@ -424,14 +451,15 @@ export class Store implements Participant {
     if (this.#ended) return;
     switch (news.kind) {
       case "absent":
-        if (this.#head) this.#end(deletedError(this.id));
+        if (this.#head) this.#gone();
         else this.#stamp = null;
         return;
       case "replaced":
-        return this.#end(deletedError(this.id));
+        return this.#gone();
       case "entries":
         return this.#follow(news.read, news.entries);
       case "jump":
+        if (this.#isPast(news.store)) return;
         this.#adopt(news.store);
         return this.#jump();
       case "fork":
@@ -508,8 +536,20 @@ export class Store implements Participant {
     return encodeStoreSnapshot(state, this.#numbers);
   }
 
-  #refuseDeletion(): undefined {
-    this.#queue.shift()?.reject(deletedError(this.id));
+  #prepareDeletion(
+    base: Pick<StoreCommit, "id" | "epoch" | "stamp">,
+    { origin }: MutationSource,
+  ): StoreCommit | undefined {
+    if (!this.#head) {
+      this.#queue.shift()?.reject(deletedError(this.id));
+      return undefined;
+    }
+    const keptMs = this.#env.limits.sessionMs;
+    return {
+      ...base,
+      head: null,
+      ...(origin && { deletion: { origin, keptMs } }),
+    };
   }
 
   #position(): Position {
@@ -520,10 +560,24 @@ export class Store implements Participant {
     };
   }
 
+  /** Whether the feed was quicker than this read. */
+  #isPast({ head }: ReadStore): boolean {
+    return !this.#fork && head.epoch === this.#epoch &&
+      head.version < this.version;
+  }
+
+  /** The KV has no such life of the store any more. */
+  #gone(): void {
+    // A commit in flight may have come before: its writes must not be made again.
+    if (this.#batch) this.#isGone = true;
+    else this.#end(deletedError(this.id));
+  }
+
   #end(reason: HeadwaterError): void {
     if (this.#ended) return;
+    this.#doubt.end();
     this.#ended = reason;
-    this.#queue.reject(reason, 0);
+    this.#queue.reject(reason, this.#batch?.outcomes.length ?? 0);
     this.fanout.end(reason.code === "store_deleted" ? "deleted" : reason);
     this.#fork?.resolve();
     this.#fork = undefined;

@@ -28,7 +28,7 @@ switch (moment) {
   case "compacting":
     // The log outgrows its snapshot with this write: a compaction begins behind it.
     await store.update((draft) => {
-      draft.filler = "x".repeat(2_000_000);
+      draft.filler = "x".repeat(300_000);
     });
     break;
   case "closing twice":
