@@ -27,7 +27,7 @@ import type {
   Timer,
 } from "./ports.ts";
 import type { Answer, Session } from "./sessions.ts";
-import { Subscription, type SubscriptionOwner } from "./subscription.ts";
+import type { Subscription, SubscriptionOwner } from "./subscription.ts";
 
 /**
  * What a message in an inbox costs beside its bytes: a million of a few bytes each

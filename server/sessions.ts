@@ -254,10 +254,11 @@ export class Sessions {
       }
       const secret = this.#random.bytes(32);
       // Another server may make it at the same time: the first one's is read again.
-      await this.#kv.atomic().check({ key, versionstamp: null }).set(
-        key,
-        secret,
-      ).commit();
+      const made = this.#kv.atomic().check({ key, versionstamp: null })
+        .set(key, secret).commit();
+      await made.catch(async (error) => {
+        if ((await this.#kv.get(key)).versionstamp === null) throw error;
+      });
     }
     return this.#secret;
   }

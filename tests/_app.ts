@@ -45,10 +45,15 @@ export type App = ReturnType<typeof defineApp>;
 /** Gives a server stores and functions. */
 export function defineApp(server: Server) {
   const entries = server.createStore<Entries>("Entries", { items: [] });
-  const big = server.createStore<Big>("Big", {
-    title: "",
-    rows: Array.from({ length: ROWS }, (_, id) => ({ id, text: FILLER })),
-  });
+  const big = server.createStore<Big>(
+    "Big",
+    {
+      title: "",
+      rows: Array.from({ length: ROWS }, (_, id) => ({ id, text: FILLER })),
+    },
+    // However busy a machine is, a test of resumes must not outlive what can be resumed.
+    { history: { versions: 1_000_000 } },
+  );
   const rooms = server.createStore("Room:*", { messages: [] as string[] });
   server.handle("entries.add", async ({ label }: { label: string }) => {
     const { value } = await entries.update((draft) => {

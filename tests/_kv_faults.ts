@@ -238,7 +238,17 @@ export function locked(): Error {
 }
 
 /** The commit throws and has no effect. */
-export const throwsBefore: CommitFault = () => Promise.reject(locked());
+export const throwsBefore: CommitFault = () =>
+  Promise.reject(new Error("connection reset"));
+
+/** The database is locked, and the commit has no effect. */
+export const lockedBefore: CommitFault = () => Promise.reject(locked());
+
+/** The database is said to be locked though the commit took effect. */
+export const lockedAfter: CommitFault = async (run) => {
+  await run();
+  throw locked();
+};
 
 /** The commit takes effect, and throws. */
 export const throwsAfter: CommitFault = async (run) => {

@@ -27,7 +27,7 @@ import type { Position, Subscriber } from "../server/stores/fanout.ts";
 import { DynamicStore, StaticStore } from "../server/stores/handles.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
 import type { Store } from "../server/stores/store.ts";
-import { type FakeClock, settle } from "./_fake_clock.ts";
+import { FakeClock, settle } from "./_fake_clock.ts";
 import { FaultyKv } from "./_kv_faults.ts";
 import { DEADLINE_MS } from "./_waiting.ts";
 
@@ -182,7 +182,10 @@ export class TestNode implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#core?.close();
+    const { clock } = this.#options;
+    const closing = Promise.resolve(this.#core?.close());
+    // Whoever pauses before another try does so on this clock.
+    await (clock instanceof FakeClock ? drive(clock, closing) : closing);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

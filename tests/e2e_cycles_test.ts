@@ -27,8 +27,8 @@ function cycle(port: number, isPolite: boolean): Promise<void> {
     let frames = 0;
     socket.onmessage = ({ data }) => {
       frames += decodeDown(new Uint8Array(data)).length;
-      // Welcome, pong and both snapshots.
-      if (frames === 4) socket.close();
+      // Welcome, pong and both snapshots; patches may have come with the last of them.
+      if (frames >= 4) socket.close();
     };
     socket.onerror = (event) =>
       reject(event instanceof ErrorEvent ? event.error : event);

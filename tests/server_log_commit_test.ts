@@ -26,7 +26,7 @@ import {
   Replica,
   TestNode,
 } from "./_store_harness.ts";
-import { FakeClock } from "./_fake_clock.ts";
+import { FakeClock, settle } from "./_fake_clock.ts";
 
 interface Padded {
   pad: string;
@@ -301,6 +301,8 @@ Deno.test("Lane: a store is always in the same lane, and each lane runs one atom
         laneOf.set(name, lane);
       }
       try {
+        // Long enough for the others to begin, if they may.
+        await settle();
         return await real();
       } finally {
         busy.delete(lane);

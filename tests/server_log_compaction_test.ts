@@ -81,6 +81,14 @@ async function quiet(node: PaddedNode): Promise<void> {
   await until(() => node.loaded("P").isIdle);
 }
 
+/** As many versions more, each when the compaction before it has ended. */
+async function growQuietly(node: PaddedNode, times: number): Promise<void> {
+  for (let i = 0; i < times; i++) {
+    await grow(node);
+    await quiet(node);
+  }
+}
+
 async function fresh(kv: Kv): Promise<Padded> {
   const read = await readStore(kv, ID);
   const state: unknown = read?.state;
@@ -92,10 +100,7 @@ Deno.test("Compactor: chunks, then the flip, then the floor, then the deletes", 
   await using node = await openPadded(kv, {
     store: { history: { versions: 2 } },
   });
-  for (let i = 0; i < 16; i++) {
-    await grow(node);
-    await quiet(node);
-  }
+  await growQuietly(node, 16);
   let last: Head | undefined;
   const steps = node.kv.commits.flatMap((commit) => {
     const steps: string[] = [];
@@ -371,8 +376,7 @@ Deno.test("Compactor: history is kept by count", async () => {
   await using node = await openPadded(kv, {
     store: { history: { versions: 10 } },
   });
-  for (let i = 0; i < 40; i++) await grow(node);
-  await quiet(node);
+  await growQuietly(node, 40);
   const { floor, snapshot, version } = await headOf(kv, "P");
   assert.ok(floor <= snapshot!.version);
   // What a compaction finds is trimmed to the setting; the rest came since.
@@ -385,8 +389,7 @@ Deno.test("Compactor: history is kept by bytes", async () => {
   await using node = await openPadded(kv, {
     store: { history: { bytes: 100_000 } },
   });
-  for (let i = 0; i < 40; i++) await grow(node);
-  await quiet(node);
+  await growQuietly(node, 40);
   let kept = 0;
   for (const { value } of await entriesOf(kv, ["hw", "log"])) {
     kept += (value as Uint8Array).byteLength;
@@ -403,12 +406,10 @@ Deno.test("Compactor: history is kept by age", async () => {
     clock,
     store: { history: { ageMs: 60_000 } },
   });
-  for (let i = 0; i < 10; i++) await grow(node);
-  await quiet(node);
+  await growQuietly(node, 10);
   assert.equal((await headOf(kv, "P")).floor, 0);
   clock.jump(60_001);
-  for (let i = 0; i < 10; i++) await grow(node);
-  await quiet(node);
+  await growQuietly(node, 10);
   assert.equal((await headOf(kv, "P")).floor, 11);
   assert.deepEqual(
     await logVersions(kv, "P"),

@@ -13,6 +13,7 @@ import { until } from "./_harness.ts";
 import {
   Gate,
   keyOf,
+  lockedBefore,
   throwsAfter,
   throwsBefore,
   touches,
@@ -460,7 +461,7 @@ Deno.test("Answers of `once` are kept when they are errors, too", async () => {
 });
 
 Deno.test("Answers of `once` are recorded though the database is locked, or the commit's answer is lost", async () => {
-  for (const fault of [throwsBefore, throwsAfter]) {
+  for (const fault of [lockedBefore, throwsBefore, throwsAfter]) {
     using kv = await memoryKv();
     await using a = await openNode(kv);
     const session = await begin(a);

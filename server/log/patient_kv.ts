@@ -64,8 +64,18 @@ export class PatientKv implements Kv {
   atomic(): KvAtomic {
     const atomic = this.#kv.atomic();
     const commit = atomic.commit.bind(atomic);
-    // Locked out, it has written nothing: it is the same atomic when it is tried again.
-    atomic.commit = () => this.#try(commit);
+    atomic.commit = async () => {
+      let tries = 0;
+      const result = await this.#try(() => {
+        tries++;
+        return commit();
+      });
+      if (result.ok || tries === 1) return result;
+      // Its own first try may be what is in the way: `ok: false` would say that nothing was written.
+      throw new Error(
+        "The outcome of a commit is not known: the database was locked",
+      );
+    };
     return atomic;
   }
 

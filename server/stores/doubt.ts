@@ -14,14 +14,20 @@ const SETTLE_MS = 500;
 /** See the module's documentation. */
 export class Doubt {
   readonly #clock: Clock;
-  readonly #onDue: () => void;
+  readonly #look: () => Promise<void>;
+  readonly #commit: () => void;
   #timer: Timer | undefined;
   #isDue = false;
+  #isClosed = false;
 
-  /** No doubt yet; `onDue` asks for the commit that settles it. */
-  constructor(clock: Clock, onDue: () => void) {
+  /** No doubt yet; `look` reads the head, `commit` asks for the commit that settles it. */
+  constructor(
+    clock: Clock,
+    { look, commit }: { look: () => Promise<void>; commit: () => void },
+  ) {
     this.#clock = clock;
-    this.#onDue = onDue;
+    this.#look = look;
+    this.#commit = commit;
   }
 
   /** Whether the commit that settles it is to be made now. */
@@ -31,11 +37,25 @@ export class Doubt {
 
   /** A commit's outcome is not known, or that of settling it. */
   begin(): void {
+    if (this.#isClosed) return;
     this.end();
-    this.#timer = this.#clock.setTimer(SETTLE_MS, () => {
-      this.#isDue = true;
-      this.#onDue();
+    const timer = this.#timer = this.#clock.setTimer(SETTLE_MS, () => {
+      // Looked at first, outside of the lane: while the KV is gone, a commit would only keep
+      // those waiting who are to be told so.
+      this.#look().then(() => {
+        if (this.#timer !== timer) return;
+        this.#isDue = true;
+        this.#commit();
+      }, () => {
+        if (this.#timer === timer) this.begin();
+      });
     });
+  }
+
+  /** Nothing is to be settled any more: a KV that stays gone must not keep a close waiting. */
+  close(): void {
+    this.end();
+    this.#isClosed = true;
   }
 
   /** A later commit took effect, or there is nothing to settle any more. */

@@ -7,7 +7,7 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName, freezeDeep } from "../../protocol/value.ts";
 import { deletionKey, type StoreId, storeKey } from "../log/keys.ts";
-import { Lane, type LaneFigures } from "../log/lane.ts";
+import type { Lane, LaneFigures } from "../log/lane.ts";
 import { listHeads, readHead, readStore } from "../log/reader.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
 import type { Origin } from "../log/records.ts";

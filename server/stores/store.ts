@@ -111,7 +111,10 @@ export class Store implements Participant {
       commit: () => lane.add(this),
     });
     this.#writer = new StoreWriter(env, id);
-    this.#doubt = new Doubt(env.clock, () => lane.add(this));
+    this.#doubt = new Doubt(env.clock, {
+      look: () => this.check(),
+      commit: () => lane.add(this),
+    });
     this.#state = read.state;
     if ("head" in read) {
       this.#epoch = read.head.epoch;
@@ -189,7 +192,7 @@ export class Store implements Participant {
 
   /** Ends what goes on in the background; what is queued is committed all the same. */
   async close(): Promise<void> {
-    this.#doubt.end();
+    this.#doubt.close();
     await this.#compactor.close();
   }
 
@@ -575,7 +578,7 @@ export class Store implements Participant {
 
   #end(reason: HeadwaterError): void {
     if (this.#ended) return;
-    this.#doubt.end();
+    this.#doubt.close();
     this.#ended = reason;
     this.#queue.reject(reason, this.#batch?.outcomes.length ?? 0);
     this.fanout.end(reason.code === "store_deleted" ? "deleted" : reason);
