@@ -96,7 +96,10 @@ export class Connections {
       },
       failed: (connection, error) => {
         const clientId = connection.session?.clientId;
-        logger.error("A frame could not be handled", { clientId, error });
+        logger.error("A frame could not be handled: {error}", {
+          clientId,
+          error,
+        });
       },
     });
     this.#connections.add(connection);

@@ -78,7 +78,7 @@ export class Core {
         random,
         limits,
         onError: (error, { name }) =>
-          logger.error("Store {name} failed", { name, error }),
+          logger.error("Store {name} failed: {error}", { name, error }),
       },
       lanes,
       definitions: options.definitions,
@@ -93,7 +93,8 @@ export class Core {
       own: new Set(lanes.map(({ feed }) => feed)),
       receive: (item) => this.stores.receive(item),
       checkAll: () => this.stores.checkAll(),
-      onError: (error) => logger.warn("The feeds could not be read", { error }),
+      onError: (error) =>
+        logger.warn("The feeds could not be read: {error}", { error }),
     });
   }
 
@@ -128,7 +129,7 @@ export class Core {
     this.#sweep = this.#clock.setTimer(ms, () => {
       this.#sweeping = this.#sweeper.sweep()
         .catch((error) =>
-          this.#logger.warn("Leftovers could not be swept", { error })
+          this.#logger.warn("Leftovers could not be swept: {error}", { error })
         )
         .then(() => this.#scheduleSweep(SWEEP_MS));
     });

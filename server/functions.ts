@@ -95,6 +95,11 @@ export class Functions {
     options: FunctionOptions,
   ): void {
     const clean = cleanName(name, "function", this.#nameLength);
+    if (typeof handler !== "function") {
+      throw new TypeError(
+        `Cannot handle "${clean}": its handler is no function`,
+      );
+    }
     if (this.#definitions.has(clean)) {
       throw new TypeError(`Cannot handle "${clean}": it is handled already`);
     }
@@ -196,7 +201,7 @@ export class Functions {
         }),
       };
     } catch (error) {
-      this.#logger.warn("Function {name} failed", {
+      this.#logger.warn("Function {name} failed: {error}", {
         name: frame.name,
         clientId,
         error,

@@ -341,7 +341,8 @@ export class Server {
       health: () => this.health(),
       upgrade: (request, address) =>
         this.#ports.upgrade(request, (socket) => this.#accept(socket, address)),
-      onError: (error) => this.#logger.error("A request failed", { error }),
+      onError: (error) =>
+        this.#logger.error("A request failed: {error}", { error }),
     });
   }
 

@@ -198,7 +198,7 @@ Deno.test("CommitQueue: a batch of one store ends where an atomic is full", asyn
   await log.init();
   const lines = Array.from(
     { length: 3_000 },
-    (_, i) => `${i} `.padEnd(400, "."),
+    (_, i) => `${i} `.padEnd(1_000, "."),
   );
   await Promise.all(
     lines.map((line) => log.update((draft) => void draft.lines.push(line))),
@@ -334,8 +334,8 @@ Deno.test("Lane: one lane where the KV is a local file", async () => {
 
 Deno.test("update() runs a recipe again on what another server wrote", async () => {
   using kv = await memoryKv();
-  await using a = await openCounter(kv);
-  await using b = await openCounter(kv);
+  await using a = await openCounter(kv, { sync: false });
+  await using b = await openCounter(kv, { sync: false });
   await a.counter.init();
   a.kv.onCommit(async (run) => {
     await b.counter.set({ n: 41 });

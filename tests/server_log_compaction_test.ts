@@ -30,8 +30,6 @@ import {
   Gate,
   keyOf,
   locked,
-  readOf,
-  touches,
   valueBytes,
   waitsAfter,
   writes,

@@ -23,7 +23,10 @@ import {
   type Head,
 } from "./records.ts";
 
-/** How much of a store's past is kept: whichever is least. */
+/**
+ * How much of a store's past is kept: whichever is least. The log is trimmed when a
+ * snapshot is taken, which it is once it has outgrown the last one and 64 KiB.
+ */
 export interface History {
   /** Newest versions. @default 1000 */
   readonly versions: number;

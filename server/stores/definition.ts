@@ -88,7 +88,9 @@ export class StoreDefinition {
   keyOf(name: string): string | null | undefined {
     if (!this.isDynamic) return name === this.prefix ? null : undefined;
     const key = name.slice(this.prefix.length);
-    return name.startsWith(this.prefix) && key !== "" ? key : undefined;
+    // "Room:*" is the name of the definition and of none of its stores.
+    const isKey = key !== "" && key !== "*";
+    return name.startsWith(this.prefix) && isKey ? key : undefined;
   }
 
   /** The full name of a key. */
@@ -109,7 +111,9 @@ export class Definitions {
       : this.#static.has(definition.prefix);
     if (isTaken) {
       throw new TypeError(
-        `Cannot create store "${definition.prefix}": it is defined already`,
+        `Cannot create store "${definition.prefix}${
+          definition.isDynamic ? "*" : ""
+        }": it is defined already`,
       );
     }
     if (definition.isDynamic) this.#dynamic.push(definition);

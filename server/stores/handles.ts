@@ -67,7 +67,8 @@ export class StaticStore<T> extends StoreHandle<T> {
   /**
    * Changes the state by a recipe on a draft, and resolves when that is committed
    * in the KV. The recipe must be synchronous; it may run more than once, when
-   * others write at the same time. What it returns is the resolved `value`.
+   * others write at the same time. What it returns is the resolved `value`, and never
+   * replaces the state; {@linkcode StaticStore.set} does that.
    *
    * - Other writes never interleave with a recipe.
    * - A recipe that throws changes nothing, and its error is passed on.
@@ -149,9 +150,9 @@ export class DynamicStore<T> extends StoreHandle<T> {
 
   /** The full name of a key. */
   nameOf(key: string): string {
-    if (typeof key !== "string" || key === "") {
+    if (typeof key !== "string" || key === "" || key === "*") {
       throw new TypeError(
-        `A key of "${this.definition.prefix}*" must be a non-empty string`,
+        `A key of "${this.definition.prefix}*" must be a string, and neither "" nor "*"`,
       );
     }
     return this.definition.nameOf(key);
