@@ -76,7 +76,8 @@ function grow({ store }: PaddedNode, bytes = PAD) {
 
 /** Lets compactions end. */
 async function quiet(node: PaddedNode): Promise<void> {
-  await until(() => node.loaded("P").isIdle);
+  // A server that has crashed in between is never idle again.
+  await until(() => node.kv.isDead || node.loaded("P").isIdle);
 }
 
 /** As many versions more, each when the compaction before it has ended. */
