@@ -24,6 +24,9 @@ import { decodeRecord } from "./records.ts";
 /** The watch does not fire across processes on a local file, so the poll is quicker there. */
 const POLL_LOCAL_MS = 200;
 const POLL_REMOTE_MS = 2_000;
+/** The poll of a local file while other processes write to it, and for how long after. */
+const POLL_BUSY_MS = 4;
+const BUSY_MS = 2_000;
 /** Reads are at least so far apart; a busy peer rings at every commit. */
 const GAP_MS = 2;
 /** A watch that failed is begun again after so long. */
@@ -57,6 +60,8 @@ export class FeedReader {
   #reading: Promise<void> | undefined;
   #isRung = false;
   #readAtMs = -Infinity;
+  /** When a slot of another server was last read. */
+  #foundAtMs = -Infinity;
   /** Something was or may have been missed; until all heads are checked. */
   #hasMissed = false;
   /** Start of the last read that went through. */
@@ -161,6 +166,7 @@ export class FeedReader {
     for await (const entry of range) {
       if (lastNumber(entry.key) !== expected) return false;
       expected++;
+      this.#foundAtMs = this.#options.clock.monotonic();
       const items = itemsOf(entry);
       if (!items) return false;
       for (const item of items) await this.#deliver(item);
@@ -191,8 +197,9 @@ export class FeedReader {
 
   #schedulePoll(): void {
     const { clock, isLocal } = this.#options;
+    const isBusy = clock.monotonic() - this.#foundAtMs < BUSY_MS;
     this.#poll = clock.setTimer(
-      isLocal ? POLL_LOCAL_MS : POLL_REMOTE_MS,
+      !isLocal ? POLL_REMOTE_MS : isBusy ? POLL_BUSY_MS : POLL_LOCAL_MS,
       () => {
         this.ring();
         this.#schedulePoll();

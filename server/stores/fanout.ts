@@ -313,9 +313,9 @@ export class Fanout {
       this.#maxWindowMs,
       2 * SEND_MS * this.#subscribers.size,
     );
-    const waitMs = this.#sentAtMs + windowMs - this.#clock.monotonic();
-    if (waitMs <= 1) return this.flush();
-    this.#timer = this.#clock.setTimer(waitMs, () => {
+    const sinceMs = this.#clock.monotonic() - this.#sentAtMs;
+    if (sinceMs >= windowMs - 1) return this.flush();
+    this.#timer = this.#clock.setTimer(windowMs, () => {
       this.#timer = undefined;
       this.flush();
     });
