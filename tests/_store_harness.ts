@@ -29,7 +29,7 @@ import { answerSubscription } from "../server/stores/resume.ts";
 import type { Store } from "../server/stores/store.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import { FaultyKv } from "./_kv_faults.ts";
-import { DEADLINE_MS } from "./_waiting.ts";
+import { DEADLINE_MS, until } from "./_waiting.ts";
 
 const NAMESPACE = "default";
 
@@ -229,6 +229,22 @@ export async function openCounter(
 /** Adds one. */
 export function increment(draft: Counter): number {
   return ++draft.n;
+}
+
+/**
+ * Writes to the counter until the log was worth a snapshot, and leaves it as it
+ * was: a server that loads it now has to read the log for what came before.
+ */
+export async function outgrowLog(
+  node: TestNode & { counter: StaticStore<Counter> },
+): Promise<void> {
+  for (let i = 0; i < 7; i++) {
+    await node.counter.update((draft: Counter & { pad?: string }) => {
+      if (i < 6) draft.pad = `${i} `.padEnd(12_000, ".");
+      else delete draft.pad;
+    });
+    await until(() => node.loaded("Counter").isIdle);
+  }
 }
 
 /** The id of a store of the tests' namespace. */

@@ -148,8 +148,9 @@ Deno.test("Compactor: a crash at any step leaves a store that loads, and nothing
         for (let i = 0; i < 14; i++) {
           await grow(node, i === 4 ? 70_000 : PAD);
           acknowledged++;
+          await until(() => node.kv.isDead || node.loaded("P").isIdle);
+          if (node.kv.isDead) return "crash";
         }
-        await quiet(node);
         return "done";
       };
       const end = await Promise.race([work(), crash.promise]);

@@ -20,6 +20,7 @@ import {
   increment,
   memoryKv,
   openCounter,
+  outgrowLog,
   Replica,
   TestNode,
 } from "./_store_harness.ts";
@@ -58,13 +59,21 @@ Deno.test("answerSubscription() gives exactly what was missed, from a server tha
     states.push({ n: i + 1 });
     tokens.push(a.token("Counter"));
   }
-  await using b = await openCounter(kv);
-  for (const [i, token] of tokens.entries()) {
-    const frame = asResume(await b.answer("Counter", token));
-    assert.equal(frame.from, i + 1);
-    assert.equal(frame.version, 13);
-    assert.equal(frame.writer, tokens.at(-1)!.writer);
-    assert.deepEqual(applyPatch(states[i]!, frame.patch), { n: 12 });
+  // From the log that it has just replayed, and from one that lies below its snapshot.
+  for (const source of ["memory", "log"]) {
+    if (source === "log") await outgrowLog(a);
+    const { version, writer } = await headOf(kv);
+    await using b = await openCounter(kv);
+    await b.counter.get();
+    const before = b.kv.reads.length;
+    for (const [i, token] of tokens.entries()) {
+      const frame = asResume(await b.answer("Counter", token));
+      assert.deepEqual([frame.from, frame.version], [i + 1, version]);
+      assert.equal(frame.writer, writer);
+      assert.deepEqual(applyPatch(states[i]!, frame.patch), { n: 12 });
+    }
+    const reads = b.kv.reads.slice(before).some(readOf("log"));
+    assert.equal(reads, source === "log");
   }
 });
 
@@ -87,11 +96,16 @@ Deno.test("answerSubscription() wants epoch, version and writer to be those of t
     (await node.answer("Counter", { ...token, version: 0 })).type,
   ];
   const expected = ["snap", "resume", "snap", "snap", "snap", "resume", "snap"];
-  // From its log, and from the memory of servers that saw it happen.
+  // From what it has just replayed, and from the memory of servers that saw it happen.
   assert.deepEqual(await kinds(c), expected);
   await until(() => a.counter.peek()?.n === 4);
   assert.deepEqual(await kinds(a), expected);
   assert.deepEqual(await kinds(b), expected);
+  // From the log below a snapshot.
+  await outgrowLog(b);
+  await using d = await openCounter(kv);
+  assert.deepEqual(await kinds(d), expected);
+  assert.ok(d.kv.reads.some(readOf("log")));
   assert.equal((await headOf(kv)).epoch, token.epoch);
 });
 
@@ -101,14 +115,19 @@ Deno.test("answerSubscription() resumes from the log of a store that others writ
   await a.counter.update(increment);
   const token = a.token("Counter");
   for (let i = 0; i < 3; i++) await a.counter.update(increment);
+  await outgrowLog(a);
+  const { version } = await headOf(kv);
   await using b = await openCounter(kv);
   await b.counter.get();
+  let isOvertaken = false;
   b.kv.beforeRead(async () => {
     await a.counter.update(increment);
     await until(() => b.counter.peek()?.n === 5);
+    isOvertaken = true;
   }, { match: readOf("log") });
   const frame = asResume(await b.answer("Counter", token));
-  assert.equal(frame.version, 5);
+  assert.ok(isOvertaken);
+  assert.equal(frame.version, version);
   assert.deepEqual(applyPatch({ n: 1 }, frame.patch), { n: 4 });
 });
 
@@ -509,7 +528,7 @@ Deno.test("Compactor: a snapshot of an epoch that was given up never gets into t
   const store = node.store<Counter & { pad?: string }>("Counter", { n: 0 });
   await node.open();
   await store.update(increment);
-  const saved = await backup(kv);
+  const saved = await headOf(kv);
   const gate = new Gate();
   node.kv.onCommit(waitsAfter(gate), { match: writes("blob") });
   for (let i = 0; i < 6; i++) {
@@ -519,7 +538,10 @@ Deno.test("Compactor: a snapshot of an epoch that was given up never gets into t
   }
   await gate.reached;
   // It is about to be reachable, and with that the state would be the one that was lost.
-  await restore(kv, saved);
+  for (const { key } of await entriesOf(kv, ["hw", "log"])) {
+    if (Number(key[5]) > 2) await kv.atomic().delete(key).commit();
+  }
+  await kv.atomic().set(headKey(ID), encodeHead(saved)).commit();
   await node.loaded("Counter").check();
   gate.open();
   await store.update(increment);
