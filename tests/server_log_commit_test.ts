@@ -99,13 +99,13 @@ Deno.test("answerSubscription() may begin in the middle of a batch", async () =>
   // A server that has never seen the client, and has none of it in memory.
   await using other = await openCounter(kv);
   await other.counter.get();
-  for (const from of [1, 2, 5, 10, 11, 12]) {
+  for (const from of [1, 2, 5, 10, 11]) {
     const before = other.kv.reads.length;
     const token = { ...node.token("Counter"), version: from };
     const frame = await other.answer("Counter", token);
     assert.ok(frame.type === "resume", `from ${from}`);
     assert.deepEqual([frame.from, frame.version], [from, version]);
-    const state = applyPatch({ n: Math.min(from - 1, 10) }, frame.patch);
+    const state = applyPatch({ n: from - 1 }, frame.patch);
     assert.deepEqual(state, { n: 10 }, `from ${from}`);
     assert.ok(other.kv.reads.slice(before).some(readOf("log")));
   }
@@ -311,8 +311,8 @@ Deno.test("Lane: a store is always in the same lane, and each lane runs one atom
         busy.delete(lane);
       }
     }, { match: writes("slot"), times: Infinity });
-    const keys = Array.from({ length: 24 }, (_, i) => `${i}`);
-    for (let round = 0; round < 4; round++) {
+    const keys = Array.from({ length: 60 }, (_, i) => `${i}`);
+    for (let round = 0; round < 2; round++) {
       await Promise.all(keys.map((key) => stores.update(key, increment)));
     }
     assert.ok(most > 1, "no two lanes at once");
