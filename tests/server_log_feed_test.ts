@@ -469,6 +469,27 @@ Deno.test("StoreRegistry: a store that is loaded while the feed speaks of it is 
   }
 });
 
+Deno.test("StoreRegistry: a store that may be behind, and cannot be checked, is not given out", async () => {
+  using kv = await memoryKv();
+  const clock = new FakeClock();
+  await using a = await openMany(kv);
+  await a.stores.init("x");
+  await using b = await openMany(kv, { clock, isWatchDead: true });
+  const gate = new Gate();
+  b.kv.afterRead(gate.pass, { match: readOf("head") });
+  const loading = b.stores.get("x");
+  await gate.reached;
+  await a.stores.update("x", increment);
+  await poll(clock);
+  b.kv.beforeRead(() => {
+    throw new Error("connection reset");
+  }, { match: readOf("head") });
+  gate.open();
+  await assert.rejects(loading, { code: "unavailable", outcome: "notApplied" });
+  assert.equal(b.core.stores.size, 0);
+  assert.deepEqual(await b.stores.get("x"), { n: 1 });
+});
+
 Deno.test("Store.check() does not rely on a read that began before it was called", async () => {
   using kv = await memoryKv();
   await using a = await openCounter(kv);

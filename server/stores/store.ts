@@ -261,7 +261,8 @@ export class Store implements Participant {
       await this.check();
     } catch (cause) {
       const message = `Cannot read store "${this.id.name}": the KV failed`;
-      this.#end(new HeadwaterError("store_unreadable", message, { cause }));
+      const outcome = "notApplied";
+      this.#end(new HeadwaterError("unavailable", message, { cause, outcome }));
     }
   }
 
