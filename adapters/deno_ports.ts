@@ -3,27 +3,47 @@
  *
  * @module
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate } from "node:timers";
-import type { Ambient, Clock, Ports, Random } from "../server/ports.ts";
+import type { Clock, Ports, Random } from "../server/ports.ts";
+import { createAmbient } from "./ambient.ts";
 import { openDenoKv } from "./deno_kv.ts";
 import { listenDeno, RequestOrigins } from "./deno_listen.ts";
 import { upgradeDeno } from "./deno_socket.ts";
+import type { Upgrades } from "./ws_listen.ts";
 
 /** The ports of a server on Deno. */
 export function denoPorts(): Ports {
   const origins = new RequestOrigins();
+  const upgrades: Upgrades = new WeakMap();
   return {
     openKv: openDenoKv,
     clock,
     random,
     createAmbient,
     upgrade: (request, accept) =>
-      upgradeDeno(request, accept, {
+      upgrades.get(request)?.(accept) ?? upgradeDeno(request, accept, {
         onOpen: (socket) => origins.track(request, socket),
       }),
-    listen: (target, fetch) => listenDeno(target, fetch, origins),
+    async listen(target, fetch) {
+      if (target.transport !== "hardened") {
+        return await listenDeno(target, fetch, origins);
+      }
+      // Loaded only here: `ws` asks for environment variables as it is loaded.
+      const { listenWs } = await import("./ws_listen.ts");
+      return await listenWs(target, fetch, { upgrades, checkAddress });
+    },
   };
+}
+
+async function checkAddress(host: string, port: number): Promise<void> {
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { state } = await Deno.permissions.request({
+    name: "net",
+    host: address,
+  });
+  if (state !== "granted") {
+    throw new Deno.errors.NotCapable(`Requires net access to "${address}"`);
+  }
 }
 
 /** Longer delays run at once: a timer counts in 32 bits. */
@@ -53,11 +73,3 @@ const random: Random = {
   bytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
   float: () => Math.random(),
 };
-
-function createAmbient(): Ambient {
-  const storage = new AsyncLocalStorage<object>();
-  return {
-    run: (value, run) => storage.run(value, run),
-    get: () => storage.getStore(),
-  };
-}

@@ -12,6 +12,8 @@ import { within } from "./_waiting.ts";
 export interface KvContractFlags {
   /** What {@linkcode OpenedKv.isLocal} must say. */
   isLocal: boolean;
+  /** Whether the implementation is missing on this machine. */
+  isMissing?: boolean;
 }
 
 /** Opens an empty KV for one test. */
@@ -26,9 +28,13 @@ export function kvContract(
   flags: KvContractFlags,
 ): void {
   const test = (claim: string, run: (opened: OpenedKv) => Promise<void>) =>
-    Deno.test(`${name} ${claim}`, async () => {
-      await using opened = await open();
-      await run(opened);
+    Deno.test({
+      name: `${name} ${claim}`,
+      ignore: flags.isMissing ?? false,
+      fn: async () => {
+        await using opened = await open();
+        await run(opened);
+      },
     });
 
   test("openKv() says whether it is local", (opened) => {

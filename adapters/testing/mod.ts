@@ -1,0 +1,93 @@
+/**
+ * A test kit for applications: the real server and client in one process, on
+ * virtual time, over a simulated network and KV, all of it decided by a seed.
+ *
+ * @example A call that is made in a tunnel takes effect once
+ * ```ts
+ * import { createSimulation } from "@headwater/sync/testing";
+ * import assert from "node:assert/strict";
+ *
+ * await using simulation = createSimulation({ seed: 1 });
+ * await simulation.startServer((server) => {
+ *   const todos = server.createStore("Todos", { items: [] as string[] });
+ *   server.handle("todos.add", async ({ text }: { text: string }) => {
+ *     await todos.update((draft) => void draft.items.push(text));
+ *   });
+ * }, { heartbeatMs: 2_000 });
+ * const alice = simulation.createClient();
+ * const todos = alice.client.subscribe("Todos");
+ * await simulation.until(todos.ready());
+ *
+ * for (const link of alice.links) link.cutSilently();
+ * await simulation.until(alice.client.call("todos.add", { text: "Ship it" }));
+ * assert.deepEqual(todos.getState(), { items: ["Ship it"] });
+ * ```
+ *
+ * @module
+ */
+export { createSimulation } from "./simulation.ts";
+export { SeededRandom } from "./seeded_random.ts";
+export { VirtualClock } from "./virtual_clock.ts";
+
+export type { Simulation, SimulationOptions } from "./simulation.ts";
+export type {
+  SimulatedServer,
+  SimulatedServerOptions,
+} from "./simulated_server.ts";
+export type {
+  SimulatedClient,
+  SimulatedClientOptions,
+} from "./simulated_client.ts";
+export type { HostClock } from "./virtual_clock.ts";
+export type { SimulatedNetwork } from "./simulated_network.ts";
+export type { Link, LinkDirection, NetworkFaults } from "./link.ts";
+export type {
+  KvBackup,
+  KvDatabase,
+  KvDelay,
+  KvFaults,
+  KvWatchMode,
+} from "./simulated_kv.ts";
+
+// What the names above show, so that a test needs no other import for its types.
+export type { Clock, Random, Timer } from "../../server/ports.ts";
+export type {
+  CallContext,
+  CreateHook,
+  DynamicStore,
+  FunctionHandler,
+  FunctionOptions,
+  Health,
+  History,
+  Kv,
+  KvAtomic,
+  KvEntry,
+  KvKey,
+  KvKeyPart,
+  KvSelector,
+  Limits,
+  ListenOptions,
+  Page,
+  Recipe,
+  RequestInfo,
+  Server,
+  ServerOptions,
+  StaticStore,
+  StoreHandle,
+  StoreOptions,
+  TerminateHook,
+  Written,
+} from "../../server/mod.ts";
+export type {
+  CallOptions,
+  Client,
+  ClientClock,
+  ClientEvents,
+  ClientOptions,
+  ClientStatus,
+  ClientTimer,
+  Json,
+  SubscriptionHandle,
+  WebSocketClass,
+  WebSocketLike,
+} from "../../client/mod.ts";

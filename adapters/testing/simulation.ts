@@ -1,0 +1,260 @@
+/**
+ * Servers and clients in one process, on virtual time, a simulated network and a
+ * simulated KV.
+ *
+ * @module
+ */
+import type { Clock } from "../../server/ports.ts";
+import type { Server } from "../../server/server.ts";
+import { SeededRandom } from "./seeded_random.ts";
+import {
+  ClientProcess,
+  type SimulatedClient,
+  type SimulatedClientOptions,
+} from "./simulated_client.ts";
+import { KvDatabase } from "./simulated_kv.ts";
+import { NetworkOfNames, type SimulatedNetwork } from "./simulated_network.ts";
+import {
+  ServerProcess,
+  type ServerSurroundings,
+  type SimulatedServer,
+  type SimulatedServerOptions,
+} from "./simulated_server.ts";
+import { type HostClock, VirtualClock } from "./virtual_clock.ts";
+
+/** Virtual milliseconds that {@linkcode Simulation.until} waits by default. */
+const PATIENCE_MS = 60_000;
+
+/** Options of {@linkcode createSimulation}. */
+export interface SimulationOptions {
+  /** Decides everything that is left to chance. @default 1 */
+  readonly seed?: number;
+}
+
+/**
+ * Makes a simulation: your stores and functions on the real server, behind the
+ * real client, while time, chance, network and KV are simulated. The same seed gives
+ * the same run, so that a failure can be seen again.
+ *
+ * Time stands still until {@linkcode Simulation.advance} or
+ * {@linkcode Simulation.until} moves it: whatever is awaited goes through the
+ * latter.
+ *
+ * @example A write survives the crash of its server
+ * ```ts
+ * import { createSimulation, type Server } from "@headwater/sync/testing";
+ * import assert from "node:assert/strict";
+ *
+ * function define(server: Server) {
+ *   const counter = server.createStore("Counter", { count: 0 });
+ *   server.handle("add", async ({ by }: { by: number }) => {
+ *     await counter.update((draft) => void (draft.count += by));
+ *   });
+ * }
+ *
+ * await using simulation = createSimulation({ seed: 7 });
+ * const first = await simulation.startServer(define);
+ * const { client } = simulation.createClient();
+ * const counter = client.subscribe<{ count: number }>("Counter");
+ *
+ * simulation.network.faults.latencyMs = [5, 50];
+ * await simulation.until(client.call("add", { by: 2 }));
+ * first.crash();
+ * await simulation.startServer(define);
+ * await simulation.until(client.call("add", { by: 3 }));
+ * assert.deepEqual(counter.getState(), { count: 5 });
+ * ```
+ */
+export function createSimulation(options: SimulationOptions = {}): Simulation {
+  return new Simulation(options);
+}
+
+/** Servers, clients, and what lies between them. Made by {@linkcode createSimulation}. */
+export class Simulation implements AsyncDisposable {
+  /** The time of everything. */
+  readonly clock: VirtualClock = new VirtualClock();
+  /** For what a test decides by chance. */
+  readonly random: SeededRandom;
+  /** What lies between clients and servers. */
+  readonly network: SimulatedNetwork;
+  /** The KV that all servers share. */
+  readonly kv: KvDatabase;
+  readonly #network: NetworkOfNames;
+  readonly #processRandom: SeededRandom;
+  readonly #servers = new Set<SimulatedServer>();
+  readonly #clients = new Set<SimulatedClient>();
+  /** Of all processes that there were. */
+  readonly #clocks: HostClock[] = [];
+
+  /**
+   * Made by {@linkcode createSimulation}.
+   *
+   * @ignore
+   */
+  constructor({ seed = 1 }: SimulationOptions) {
+    this.random = new SeededRandom(seed);
+    this.#processRandom = this.random.fork();
+    this.#network = new NetworkOfNames(this.clock, this.random.fork());
+    this.network = this.#network;
+    this.kv = new KvDatabase({
+      clock: this.clock.createHost(),
+      random: this.random.fork(),
+    });
+  }
+
+  /** Servers that have neither been closed nor crashed. */
+  get servers(): readonly SimulatedServer[] {
+    return [...this.#servers];
+  }
+
+  /** Clients that have neither been destroyed nor crashed. */
+  get clients(): readonly SimulatedClient[] {
+    return [...this.#clients];
+  }
+
+  /**
+   * Starts a server, and resolves when it listens. `define` creates its stores and
+   * functions; it gets the clock of its process, for whatever of yours keeps time.
+   *
+   * @throws {Error} if it does not listen within a minute of virtual time; what
+   * `define` throws, or the server where it cannot open its KV.
+   */
+  async startServer(
+    define: (server: Server, clock: Clock) => void,
+    options: SimulatedServerOptions = {},
+  ): Promise<SimulatedServer> {
+    const started = this.launchServer(define, options);
+    await this.until(started.listening);
+    return started;
+  }
+
+  /**
+   * The same without waiting for it to listen, which it may never do: it may crash
+   * before, and then {@linkcode SimulatedServer.listening} stays pending.
+   */
+  launchServer(
+    define: (server: Server, clock: Clock) => void,
+    options: SimulatedServerOptions = {},
+  ): SimulatedServer {
+    const started: SimulatedServer = new ServerProcess(define, options, {
+      ...this.#createSurroundings(),
+      kv: this.kv,
+      ended: () => this.#servers.delete(started),
+    });
+    this.#servers.add(started);
+    return started;
+  }
+
+  /** Makes a client, which connects at once, and again after each loss. */
+  createClient(options: SimulatedClientOptions = {}): SimulatedClient {
+    const created: SimulatedClient = new ClientProcess(options, {
+      ...this.#createSurroundings(),
+      ended: () => this.#clients.delete(created),
+    });
+    this.#clients.add(created);
+    return created;
+  }
+
+  /**
+   * Lets `ms` of virtual time pass, with all that happens in it.
+   *
+   * @throws {RangeError} if `ms` is negative or not finite.
+   */
+  async advance(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+  }
+
+  /**
+   * Lets time pass until a promise has settled, and gives its value; or until a
+   * condition is true, which is asked whenever something has happened.
+   *
+   * @throws {Error} if that takes over `limitMs` of virtual time, a minute by
+   * default; what the promise rejects with.
+   * @throws {RangeError} if `limitMs` is negative or not finite.
+   */
+  async until<T>(
+    what: Promise<T> | (() => boolean),
+    { limitMs = PATIENCE_MS }: { limitMs?: number } = {},
+  ): Promise<T> {
+    if (typeof what === "function") {
+      await this.clock.until(what, limitMs);
+      return undefined as T; // nothing is promised of a condition
+    }
+    let isSettled = false;
+    const settled = () => void (isSettled = true);
+    what.then(settled, settled);
+    await this.clock.until(() => isSettled, limitMs);
+    return await what;
+  }
+
+  /**
+   * Ends every fault of network and KV, lets what they have held back go on, and
+   * whoever is suspended. Clocks that have jumped stay where they are.
+   */
+  heal(): void {
+    this.network.heal();
+    this.kv.faults.heal();
+    for (const { clock } of [...this.#servers, ...this.#clients]) {
+      clock.resume();
+    }
+  }
+
+  /**
+   * Heals everything, and ends clients and servers in good order.
+   *
+   * @throws {Error} if any of them leaves something behind: a connection, a
+   * watch, an operation of the KV, a timer of a process that did not crash.
+   */
+  async close(): Promise<void> {
+    this.heal();
+    for (const client of this.#clients) client.destroy();
+    for (const server of this.#servers) {
+      await this.until(server.close());
+    }
+    // The last words of either side are still on their way.
+    await this.advance(PATIENCE_MS);
+    const left = this.#leftovers();
+    if (left.length > 0) throw new Error(`Left behind: ${left.join(", ")}`);
+  }
+
+  /** The same as {@linkcode Simulation.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #createSurroundings(): Pick<
+    ServerSurroundings,
+    "network" | "clock" | "random"
+  > {
+    const clock = this.clock.createHost();
+    this.#clocks.push(clock);
+    return {
+      network: this.#network,
+      clock,
+      random: this.#processRandom.fork(),
+    };
+  }
+
+  /** What is left behind, by name. */
+  #leftovers(): string[] {
+    const counts = {
+      servers: this.#servers.size,
+      clients: this.#clients.size,
+      connections: this.network.links.size,
+      watches: this.kv.watches,
+      "operations of the KV": this.kv.pending,
+      timers: this.#timers(),
+    };
+    return Object.entries(counts).filter(([, count]) => count > 0)
+      .map(([what, count]) => `${count} ${what}`);
+  }
+
+  /** Timers of processes that have ended in good order. */
+  #timers(): number {
+    let timers = 0;
+    for (const { isDead, pendingTimers } of this.#clocks) {
+      if (!isDead) timers += pendingTimers;
+    }
+    return timers;
+  }
+}
