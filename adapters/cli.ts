@@ -7,6 +7,7 @@
 import { configure, getConsoleSink, type LogLevel } from "@logtape/logtape";
 import { relative } from "node:path";
 import type { ServerOptions } from "../server/options.ts";
+import type { Transport } from "../server/ports.ts";
 import type { Server } from "../server/server.ts";
 import { onShutdownSignal } from "./signals.ts";
 import { defineStartApp, START_PAGES } from "./start_app.ts";
@@ -28,6 +29,8 @@ export interface CliSettings {
   readonly host: string;
   /** `HEADWATER_KV`, default `.headwater/state.db`. */
   readonly kv: string;
+  /** `HEADWATER_TRANSPORT`, native or hardened; default native. */
+  readonly transport: Transport;
   /** `LOG_LEVEL`, default info. */
   readonly logLevel: LogLevel;
 }
@@ -58,6 +61,12 @@ export function readSettings(
       `HEADWATER_KV must be a path, ":memory:" or an http(s) URL, found "${kv}"`,
     );
   }
+  const transport = read("HEADWATER_TRANSPORT", "native").toLowerCase();
+  if (transport !== "native" && transport !== "hardened") {
+    throw new RangeError(
+      `HEADWATER_TRANSPORT must be native or hardened, found "${transport}"`,
+    );
+  }
   const level = read("LOG_LEVEL", "info").toLowerCase();
   const logLevel = LOG_LEVELS.find((known) => known === level);
   if (logLevel === undefined) {
@@ -65,7 +74,7 @@ export function readSettings(
       `LOG_LEVEL must be one of ${LOG_LEVELS.join(", ")}, found "${level}"`,
     );
   }
-  return { port: Number(port), host, kv, logLevel };
+  return { port: Number(port), host, kv, transport, logLevel };
 }
 
 /** Runs a server with the start page, made by `createServer`, until a signal ends it. */
@@ -101,7 +110,8 @@ export async function runCli(
     server.close().catch(fail).finally(() => Deno.exit());
   });
   try {
-    await server.listen({ port: settings.port, host: settings.host });
+    const { port, host, transport } = settings;
+    await server.listen({ port, host, transport });
   } catch (error) {
     undo();
     fail(error);
@@ -135,8 +145,9 @@ function describeData(kv: string): string {
 /** One line, no stack: what is wrong is outside of the program. */
 function fail(error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
-  const isTaken = error instanceof Error &&
-    error.cause instanceof Deno.errors.AddrInUse;
+  const cause = error instanceof Error ? error.cause : undefined;
+  const isTaken = cause instanceof Error && "code" in cause &&
+    cause.code === "EADDRINUSE";
   console.error(
     `Headwater stops: ${message}${
       isTaken ? "; PORT chooses another one, 0 any" : ""

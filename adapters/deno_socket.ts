@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { SUBPROTOCOL } from "../protocol/frames.ts";
 import type { Socket, SocketEvents } from "../server/ports.ts";
-
-/** Longest reason that a close frame holds (RFC 6455, section 5.5). */
-const REASON_BYTES = 123;
+import { cutReason } from "./close_reason.ts";
+import { checkUpgrade, refuse } from "./upgrade_request.ts";
 
 /** A socket whose end can be awaited, whoever ends it. */
 export interface TrackedSocket extends Socket {
@@ -23,54 +21,25 @@ export interface UpgradeOptions {
 
 /**
  * Answers an upgrade request, and calls `accept` once the socket is open. A
- * peer that is lost before that never gets there.
- *
- * Refused are a request that is no WebSocket request (426), one of another
- * WebSocket version (426), one without key or connection header (400), and one
- * that offers only subprotocols which are not ours (400).
+ * peer that is lost before that never gets there. What is refused, and how, is
+ * with {@linkcode checkUpgrade}.
  */
 export function upgradeDeno(
   request: Request,
   accept: (socket: Socket) => SocketEvents,
   options: UpgradeOptions = {},
 ): Response {
-  const { headers } = request;
-  if (
-    !listOf(headers, "upgrade").some((name) =>
-      name.toLowerCase() === "websocket"
-    )
-  ) {
-    return refuse(426, "This address answers WebSocket requests only", {
-      upgrade: "websocket",
-    });
-  }
-  // Deno checks neither version nor key: it would go on to speak version 13
-  // with a peer of another one.
-  if (headers.get("sec-websocket-version") !== "13") {
-    return refuse(426, "Only version 13 of WebSocket is spoken here", {
-      "sec-websocket-version": "13",
-    });
-  }
-  if (!headers.get("sec-websocket-key")) {
-    return refuse(400, "The request has no sec-websocket-key");
-  }
-  const offered = listOf(headers, "sec-websocket-protocol");
-  const isOffered = offered.includes(SUBPROTOCOL);
-  if (offered.length > 0 && !isOffered) {
-    return refuse(
-      400,
-      `Only the subprotocol ${SUBPROTOCOL} is spoken here, not ${
-        offered.join(", ")
-      }`,
-    );
-  }
+  const checked = checkUpgrade(request);
+  if (checked instanceof Response) return checked;
   try {
     const { socket, response } = Deno.upgradeWebSocket(request, {
       idleTimeout: 0,
     });
     // Not by the option `protocol`: Deno splits the offer at ", " only and
     // throws on "a,b", which is as valid.
-    if (isOffered) response.headers.set("sec-websocket-protocol", SUBPROTOCOL);
+    if (checked.subprotocol !== undefined) {
+      response.headers.set("sec-websocket-protocol", checked.subprotocol);
+    }
     new DenoSocket(socket, { accept, ...options });
     return response;
   } catch (error) {
@@ -149,27 +118,4 @@ class DenoSocket implements TrackedSocket {
     this.#socket = undefined;
     this.#events = undefined;
   }
-}
-
-/** A longer reason makes `close` throw, and the peer would see no code at all. */
-function cutReason(reason: string): string {
-  const { read } = new TextEncoder().encodeInto(
-    reason,
-    new Uint8Array(REASON_BYTES),
-  );
-  return reason.slice(0, read);
-}
-
-function listOf(headers: Headers, name: string): string[] {
-  return (headers.get(name) ?? "").split(",").map((part) => part.trim()).filter(
-    (part) => part !== "",
-  );
-}
-
-function refuse(
-  status: number,
-  message: string,
-  headers: Record<string, string> = {},
-): Response {
-  return new Response(`${message}\n`, { status, headers });
 }

@@ -53,6 +53,10 @@ function isBusy(code: number): boolean {
     code === CLOSE.flooding;
 }
 
+/** What a transport or a proxy says that measures messages by itself: sent again, it would be said again. */
+const MESSAGE_TOO_BIG = 1009;
+const TOO_BIG = "Cannot go on: a message is larger than the server takes";
+
 const FINAL: ReadonlyMap<number, string> = new Map([
   [
     CLOSE.badFrame,
@@ -63,7 +67,8 @@ const FINAL: ReadonlyMap<number, string> = new Map([
     "Cannot connect: the server does not speak this client's protocol version",
   ],
   [CLOSE.refused, "Cannot connect: the server refuses this origin or user"],
-  [CLOSE.tooBig, "Cannot go on: a message is larger than the server takes"],
+  [CLOSE.tooBig, TOO_BIG],
+  [MESSAGE_TOO_BIG, TOO_BIG],
 ]);
 
 /** The error to stop with, if it is no use to connect again after `cause`. */

@@ -47,6 +47,26 @@ export interface ListenOptions {
   readonly cert?: string;
   /** Private key, PEM. */
   readonly key?: string;
+  /**
+   * What speaks HTTP and WebSocket.
+   *
+   * - `"native"`: the runtime itself; for clients that you know, or behind a proxy
+   *   that bounds what it lets through. On Deno a message is measured only once it
+   *   is whole, so that fragments without end grow the memory; half a request stays
+   *   for ever; and a peer that stalls, or answers no close, keeps its connection,
+   *   what waits for it, and the process at its end.
+   * - `"hardened"`: the package `ws` on `node:http`, for the open internet. A
+   *   message over `limits.messageBytes` ends with 1009 before it is in memory, a
+   *   request must be there within `limits.helloMs`, a body has at most
+   *   `limits.stateBytes`, and a peer is cut off 2 seconds after its close. Costs a
+   *   tenth more CPU for each message (`deno task bench transports`), and sending
+   *   holds up the event loop five times as long.
+   *
+   * It is for what this server listens on; `Server.fetch` is always native.
+   *
+   * @default "native"
+   */
+  readonly transport?: "native" | "hardened";
 }
 
 /** What `Deno.serve` tells about a request. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Limits } from "../protocol/limits.ts";
+
 /** One WebSocket, as the core sees it. */
 export interface Socket {
   /**
@@ -50,7 +52,7 @@ export type KvKeyPart =
   | Uint8Array
   | symbol;
 /**
- * A KV key; parts sort by type (bytes, strings, numbers, bigints, booleans),
+ * A KV key; parts sort by type (bytes, strings, bigints, numbers, booleans),
  * then by value. A lone surrogate is stored as `"\ufffd"`: two strings that
  * differ only in that are one key.
  */
@@ -91,7 +93,11 @@ export interface KvAtomic {
    * file the writes named before it in the same atomic have happened.
    */
   sum(key: KvKey, n: bigint): this;
-  /** `ok: false`: a check failed and nothing was written. A throw proves nothing. */
+  /**
+   * `ok: false`: a check failed and nothing was written. A throw proves nothing;
+   * nor does `ok: false` where the KV is not local: Deno's own client sends an
+   * atomic again where the answer was lost, and meets its own writes.
+   */
   commit(): Promise<{ ok: true; versionstamp: string } | { ok: false }>;
 }
 
@@ -210,7 +216,14 @@ export interface ListenTarget {
   cert?: string | undefined;
   /** Private key, PEM. */
   key?: string | undefined;
+  /** What speaks HTTP and WebSocket; `"native"` by default. */
+  transport?: Transport | undefined;
+  /** What a transport can hold its peers to by itself. */
+  limits?: Pick<Limits, "messageBytes" | "stateBytes" | "helloMs"> | undefined;
 }
+
+/** What speaks HTTP and WebSocket: the runtime, or `ws` on `node:http`. */
+export type Transport = "native" | "hardened";
 
 /** A listening HTTP server. */
 export interface Listener {
@@ -219,7 +232,8 @@ export interface Listener {
   /**
    * Stops taking requests, closes (1001) the sockets that are still open, and
    * resolves when all have ended; after 2 seconds it gives up on those that
-   * stall. On Deno such a peer keeps the process alive until TCP ends.
+   * stall. Deno's own sockets then keep the process alive until TCP ends; the
+   * hardened transport cuts them.
    */
   close(): Promise<void>;
 }

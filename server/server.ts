@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HeadwaterError } from "../protocol/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
 import { CallScopes } from "./call_scope.ts";
 import { Connections } from "./connections.ts";
@@ -78,7 +79,7 @@ export class Server {
     this.#functions = new Functions(nameLength);
     this.#scopes = new CallScopes(ports.createAmbient());
     this.#access = new StoreAccess({
-      registry: async () => (await this.#open()).stores,
+      registry: async () => (await this.#open().catch(refuseStores)).stores,
       opened: () => this.#openCore?.stores,
       scopes: this.#scopes,
       namespace: NAMESPACE,
@@ -172,9 +173,14 @@ export class Server {
    * @throws {TypeError} if the server listens already, or is closed.
    */
   async listen(options: ListenOptions = {}): Promise<void> {
-    const { heartbeatMs = 30_000 } = options;
+    const { heartbeatMs = 30_000, transport = "native" } = options;
     if (!(heartbeatMs >= 0)) {
       throw new RangeError(`heartbeatMs must be 0 or more, not ${heartbeatMs}`);
+    }
+    if (transport !== "native" && transport !== "hardened") {
+      throw new RangeError(
+        `transport must be "native" or "hardened", not "${transport}"`,
+      );
     }
     if (this.#closed) {
       throw new TypeError("Cannot listen: the server is closed");
@@ -211,7 +217,7 @@ export class Server {
   /**
    * Whether the server can do its work, and how much it holds in memory:
    * `connections`, the `addresses` that these come from, their `subscriptions`,
-   * those that are `slow`, `sessions` and `stores`.
+   * those that are `slow`, the `slowBytes` that wait for them, `sessions` and `stores`.
    */
   async health(): Promise<Health> {
     const figures = {
@@ -219,6 +225,7 @@ export class Server {
       addresses: this.#connections.addresses,
       subscriptions: this.#connections.subscriptions,
       slow: this.#connections.outboxes.lagging,
+      slowBytes: this.#connections.outboxes.laggingBytes,
       sessions: this.#openCore?.sessions.size ?? 0,
       stores: this.#openCore?.stores.size ?? 0,
     };
@@ -257,10 +264,14 @@ export class Server {
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
-    const { port = 4400, host = "localhost", path, cert, key } = options;
+    const { port = 4400, host = "localhost", path, ...rest } = options;
+    const { cert, key, transport } = rest;
     const routes = this.#routes = this.#createRoutes(path);
     await this.#open();
-    return await this.#ports.listen({ port, host, cert, key }, routes);
+    return await this.#ports.listen(
+      { port, host, cert, key, transport, limits: this.#limits },
+      routes,
+    );
   }
 
   #open(): Promise<Core> {
@@ -349,6 +360,18 @@ export class Server {
   #accept(socket: Socket, address: string | undefined): SocketEvents {
     return this.#connections.accept(socket, { address });
   }
+}
+
+/** Who reads or writes a store is told what it means for that, whatever the KV said. */
+function refuseStores(cause: unknown): never {
+  if (cause instanceof HeadwaterError || cause instanceof TypeError) {
+    throw cause;
+  }
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  throw new HeadwaterError("unavailable", `Cannot open the KV: ${reason}`, {
+    cause,
+    outcome: "notApplied",
+  });
 }
 
 /** A KV that stays its owner's. */

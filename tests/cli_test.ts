@@ -11,6 +11,7 @@ Deno.test("readSettings() has a default for everything", () => {
     port: 4400,
     host: "localhost",
     kv: ".headwater/state.db",
+    transport: "native",
     logLevel: "info",
   };
   assert.deepEqual(readSettings(() => undefined), expected);
@@ -22,12 +23,14 @@ Deno.test("readSettings() takes what the environment sets", () => {
     PORT: "0",
     HOST: "0.0.0.0",
     HEADWATER_KV: ":memory:",
+    HEADWATER_TRANSPORT: "Hardened",
     LOG_LEVEL: "DEBUG",
   };
   assert.deepEqual(readSettings((name) => env[name]), {
     port: 0,
     host: "0.0.0.0",
     kv: ":memory:",
+    transport: "hardened",
     logLevel: "debug",
   });
 });
@@ -41,6 +44,7 @@ Deno.test("readSettings() refuses a bad value by the variable's name", () => {
     ["HOST", "local host"],
     ["HOST", "http://localhost"],
     ["HEADWATER_KV", "postgres://db"],
+    ["HEADWATER_TRANSPORT", "fast"],
     ["LOG_LEVEL", "loud"],
   ] as const;
   for (const [name, value] of bad) {
@@ -71,61 +75,78 @@ Deno.test("runCli() says where it listens and where its data is, and ends by its
   }
 });
 
-Deno.test("runCli() gives one clear line where it cannot start", async () => {
-  await using kv = await tempKvPath();
-  await using folder = await tempDir();
-  const file = join(folder.path, "file");
-  await Deno.writeTextFile(file, "");
-  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  try {
-    const { port } = taken.addr;
-    const cases: [Record<string, string>, RegExp][] = [
-      [
-        { PORT: "x", HEADWATER_KV: kv.path },
-        /PORT must be a number from 0 to 65535, found "x"/,
-      ],
-      [
-        { PORT: String(port), HEADWATER_KV: kv.path },
-        new RegExp(`:${port}.*in use.*PORT`),
-      ],
-      [
-        { PORT: "0", HEADWATER_KV: join(file, "state.db") },
-        /Cannot open KV .*file/,
-      ],
-    ];
-    for (const [env, message] of cases) {
-      await using server = freshProcess([CLI], env);
-      assert.equal((await server.exited).code, 1, server.output);
-      await until(() => message.test(server.output), {
-        describe: () => server.output,
-      });
-      assert.doesNotMatch(server.output, /^\s+at /m, "it shows a stack");
+for (const transport of ["native", "hardened"]) {
+  Deno.test(`runCli() gives one clear line where it cannot start, ${transport}`, async () => {
+    await using kv = await tempKvPath();
+    await using folder = await tempDir();
+    const file = join(folder.path, "file");
+    await Deno.writeTextFile(file, "");
+    const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    try {
+      const { port } = taken.addr;
+      const cases: [Record<string, string>, RegExp][] = [
+        [
+          { PORT: "x", HEADWATER_KV: kv.path },
+          /PORT must be a number from 0 to 65535, found "x"/,
+        ],
+        [
+          {
+            PORT: String(port),
+            HEADWATER_KV: kv.path,
+            HEADWATER_TRANSPORT: transport,
+          },
+          new RegExp(`:${port}.*in use.*PORT`),
+        ],
+        [
+          { PORT: "0", HEADWATER_KV: join(file, "state.db") },
+          /Cannot open KV .*file/,
+        ],
+      ];
+      for (const [env, message] of cases) {
+        await using server = freshProcess([CLI], env);
+        assert.equal((await server.exited).code, 1, server.output);
+        await until(() => message.test(server.output), {
+          describe: () => server.output,
+        });
+        assert.doesNotMatch(server.output, /^\s+at /m, "it shows a stack");
+      }
+    } finally {
+      taken.close();
     }
-  } finally {
-    taken.close();
-  }
-});
+  });
+}
 
-Deno.test("deno task start needs no more permissions than it lists", async () => {
-  await using kv = await tempKvPath();
-  const config = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
-  const [, ...args] = config.tasks.start.command.split(" ");
-  const child = new Deno.Command(Deno.execPath(), {
-    args,
-    cwd: ROOT,
-    env: { PORT: "0", HEADWATER_KV: kv.path, DENO_NO_PROMPT: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  let output = "";
-  let isTold = false;
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    output += text;
-    if (isTold || !/Listening.*\n/.test(output)) continue;
-    isTold = true; // a second signal would end it at once
-    child.kill("SIGTERM");
-  }
-  assert.equal((await child.status).code, 0, output);
-  assert.match(output, /http:\/\/localhost:\d+/);
-});
+for (const transport of ["native", "hardened"]) {
+  Deno.test(`deno task start needs no more permissions than it lists, ${transport}`, async () => {
+    await using kv = await tempKvPath();
+    const config = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+    const [, ...args] = config.tasks.start.command.split(" ");
+    const child = new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: ROOT,
+      env: {
+        PORT: "0",
+        HEADWATER_KV: kv.path,
+        HEADWATER_TRANSPORT: transport,
+        DENO_NO_PROMPT: "1",
+      },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    let output = "";
+    let isTold = false;
+    for await (
+      const text of child.stdout.pipeThrough(new TextDecoderStream())
+    ) {
+      output += text;
+      if (isTold || !/Listening.*\n/.test(output)) continue;
+      const [url = ""] = output.match(/http:\/\/localhost:\d+/) ?? [];
+      await (await fetch(url)).body?.cancel();
+      isTold = true; // a second signal would end it at once
+      child.kill("SIGTERM");
+    }
+    assert.equal((await child.status).code, 0, output);
+    assert.match(output, /http:\/\/localhost:\d+/);
+  });
+}

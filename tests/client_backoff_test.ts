@@ -64,3 +64,11 @@ Deno.test("finalError() names the cause of the codes that are final, and of no o
   }
   assert.match(finalError({ code: 4003, reason: "" })!.message, /\(4003\)$/);
 });
+
+Deno.test("finalError() stops at the 1009 of a transport that measures messages by itself, too", () => {
+  const error = finalError({ code: 1009, reason: "" });
+  assert.equal(
+    error?.message,
+    "Cannot go on: a message is larger than the server takes (1009)",
+  );
+});
