@@ -87,7 +87,8 @@ class HeadwaterClient implements Client {
   readonly #reconnector: Reconnector;
   readonly #subscriptions: Subscriptions;
   readonly #outbox: Outbox;
-  readonly #outgoing: UpFrame[] = [];
+  /** Frames, and for each barrier between them what to do when it has been passed. */
+  readonly #outgoing: (UpFrame | (() => void))[] = [];
   #isFlushDue = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
@@ -215,6 +216,10 @@ class HeadwaterClient implements Client {
         void this.#events.push(() => this.#listeners.emit("error", error)),
       retryMs: (attempt) => retryDelayMs(attempt, 0, backoff),
       guard: (run) => this.#listeners.guard(run),
+      barrier: (passed) => {
+        this.#outgoing.push(passed);
+        this.#flushSoon();
+      },
     };
   }
 
@@ -267,8 +272,11 @@ class HeadwaterClient implements Client {
             this.#listeners.deliver(frame.channel, frame.data)
           );
           break;
-        case "welcome":
         case "pong":
+          this.#reconnector.connection?.takePong();
+          break;
+        case "welcome":
+        case "parts":
           break;
         default:
           unreachable(frame);
@@ -300,7 +308,12 @@ class HeadwaterClient implements Client {
   #flush(): void {
     const { connection } = this.#reconnector;
     if (connection === undefined) return;
-    const frames = this.#outgoing.splice(0).map((frame) => encodeFrame(frame));
+    const frames = this.#outgoing.splice(0).map((item) =>
+      // The server handles in order: before the pong comes what it sent before the ping.
+      typeof item === "function"
+        ? connection.encodePing(item)
+        : encodeFrame(item)
+    );
     const renewal = this.#outbox.renewal();
     if (renewal !== undefined) connection.sayHello(renewal);
     frames.push(...this.#outbox.takeFrames(connection.messageBytes));

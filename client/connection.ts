@@ -12,6 +12,7 @@ import {
   SUBPROTOCOL,
   type WelcomeFrame,
 } from "../protocol/frames.ts";
+import { PartJoiner } from "../protocol/parts.ts";
 import type { CloseCause } from "./backoff.ts";
 import type {
   ClientClock,
@@ -60,6 +61,9 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #events: ConnectionEvents;
   readonly #heartbeat: Heartbeat;
+  readonly #joiner = new PartJoiner();
+  /** One for each ping that is not answered yet: pongs have no numbers, but an order. */
+  readonly #pongListeners: (() => void)[] = [];
   #socket: WebSocketLike | undefined;
   #deadline: ClientTimer | undefined;
   #messageBytes = Infinity;
@@ -69,7 +73,8 @@ export class Connection {
     this.#options = options;
     this.#events = events;
     this.#heartbeat = new Heartbeat(options.clock, {
-      ping: () => this.send([encodeFrame({ type: "ping" })]),
+      // It takes a place, or its pong would be taken for that of a barrier behind it.
+      ping: () => this.send([this.encodePing(() => {})]),
       silent: () =>
         this.#drop({
           code: CLOSE.silent,
@@ -111,7 +116,19 @@ export class Connection {
   /** Sends the first frame of the connection, or of a fresh session. */
   sayHello(frame: HelloFrame): void {
     this.#expectWelcome();
-    this.send([encodeFrame(frame)]);
+    // In parts, or a state that takes longer than the heartbeat could never arrive.
+    this.send([encodeFrame({ ...frame, parts: true })]);
+  }
+
+  /** A ping, to be sent at once; `ponged` is called by {@linkcode takePong}. */
+  encodePing(ponged: () => void): Uint8Array<ArrayBuffer> {
+    this.#pongListeners.push(ponged);
+    return encodeFrame({ type: "ping" });
+  }
+
+  /** A pong's turn among the frames of its message has come. */
+  takePong(): void {
+    this.#pongListeners.shift()?.();
   }
 
   /** Sends frames in as few messages as the server's size limit allows. */
@@ -159,19 +176,33 @@ export class Connection {
   #receive(data: unknown): void {
     if (this.#hasEnded) return;
     this.#heartbeat.heard();
-    let frames: DownFrame[];
+    const isPart = this.#joiner.isExpecting;
+    let frames: DownFrame[] | undefined;
     try {
-      frames = decodeDown(toBytes(data));
+      frames = this.#read(toBytes(data));
     } catch (error) {
       return this.#drop({
         code: PROTOCOL_ERROR,
         reason: "a message cannot be decoded",
       }, error);
     }
+    if (isPart || !frames) this.#prolong();
+    if (!frames) return;
     for (const frame of frames) {
       if (frame.type === "welcome") this.#welcome(frame);
     }
     if (!this.#hasEnded) this.#events.message(frames);
+  }
+
+  /** The frames of the message that is complete with `bytes`; undefined if none is. */
+  #read(bytes: Uint8Array): DownFrame[] | undefined {
+    const message = this.#joiner.isExpecting ? this.#joiner.take(bytes) : bytes;
+    if (!message) return undefined;
+    const frames = decodeDown(message);
+    const [first] = frames;
+    if (first?.type !== "parts") return frames;
+    this.#joiner.expect(first.bytes);
+    return undefined;
   }
 
   #welcome(frame: WelcomeFrame): void {
@@ -186,6 +217,14 @@ export class Connection {
     this.#deadline ??= this.#options.clock.setTimer(WELCOME_MS, () => {
       this.#drop({ code: LOST, reason: `no welcome within ${WELCOME_MS} ms` });
     });
+  }
+
+  /** Begins the deadline anew, if there is one: the welcome cannot overtake a long message. */
+  #prolong(): void {
+    if (!this.#deadline) return;
+    this.#deadline.cancel();
+    this.#deadline = undefined;
+    this.#expectWelcome();
   }
 
   #drop(cause: CloseCause, error?: unknown): void {

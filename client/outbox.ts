@@ -160,6 +160,9 @@ export class Outbox {
   /** The server has answered a hello. */
   welcomed(frame: WelcomeFrame): void {
     this.#isReady = true;
+    // It goes on. Were calls numbered anew in it, as by a welcome that comes twice, they
+    // would be given the answers of others.
+    if (frame.session === this.#session?.token) return;
     if (
       this.#session !== undefined && this.#asked === "resumption" &&
       frame.resumed

@@ -20,6 +20,8 @@ import {
 export interface SubscriptionsOwner extends SubscriptionOwner {
   /** Runs a listener; what it throws stops nobody else. */
   guard(run: () => void): void;
+  /** Runs `passed` when whatever the server sends has seen all that was sent before this. */
+  barrier(passed: () => void): void;
 }
 
 /** The subscriptions, by the store's name and by its number on the connection. */
@@ -28,6 +30,8 @@ export class Subscriptions {
   readonly #byName = new Map<string, Subscription>();
   readonly #byNumber = new Map<number, Subscription>();
   readonly #changed = new Set<Subscription>();
+  /** The last subscription of a store that was left, until nothing of it is on its way. */
+  readonly #leaving = new Map<string, Subscription>();
   #isConnected = false;
 
   constructor(owner: SubscriptionsOwner) {
@@ -61,6 +65,7 @@ export class Subscriptions {
   /** The connection is gone, and with it the numbers of the stores. */
   disconnected(): void {
     this.#isConnected = false;
+    this.#leaving.clear();
     this.#byNumber.clear();
     for (const subscription of this.#byName.values()) {
       subscription.disconnected();
@@ -87,7 +92,7 @@ export class Subscriptions {
   apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): void {
     const subscription = frame.type === "patch"
       ? this.#byNumber.get(frame.store)
-      : this.#byName.get(frame.name);
+      : this.#named(frame.name);
     if (subscription === undefined) return; // it was on its way when the store was unsubscribed
     if (frame.type !== "patch") this.#number(subscription, frame.store);
     if (subscription.apply(frame)) this.#changed.add(subscription);
@@ -95,14 +100,14 @@ export class Subscriptions {
 
   /** The server cannot serve a store. */
   failed(name: string, error: ErrorBody): void {
-    const subscription = this.#byName.get(name);
+    const subscription = this.#named(name);
     subscription?.failed(error);
     if (subscription?.error !== undefined) this.#forget(subscription);
   }
 
   /** A store was deleted; returns whether anybody here looked at it. */
   deleted(name: string): boolean {
-    const subscription = this.#byName.get(name);
+    const subscription = this.#named(name);
     if (subscription === undefined) return false;
     this.#forget(subscription);
     subscription.end(
@@ -143,9 +148,26 @@ export class Subscriptions {
     }
     this.#forget(subscription);
     subscription.disconnected();
-    if (this.#isConnected) {
-      this.#owner.send({ type: "unsub", name: subscription.name });
-    }
+    if (this.#isConnected) this.#leave(subscription);
+  }
+
+  #leave(subscription: Subscription): void {
+    const { name } = subscription;
+    this.#owner.send({ type: "unsub", name });
+    this.#leaving.set(name, subscription);
+    this.#owner.barrier(() => {
+      // It may have been subscribed and left once more since.
+      if (this.#leaving.get(name) === subscription) this.#leaving.delete(name);
+    });
+  }
+
+  /**
+   * The subscription that a frame with that name is for. One that was left may have an
+   * answer on its way: taken for the next one's, it would show that one as live before
+   * the server knows of it, and calls would resolve before their writes are seen.
+   */
+  #named(name: string): Subscription | undefined {
+    return this.#leaving.has(name) ? undefined : this.#byName.get(name);
   }
 
   #number(subscription: Subscription, store: number): void {

@@ -5,15 +5,11 @@
  * @module
  */
 import { decode, Encoder } from "@msgpack/msgpack";
+import { toDownFrame, toSnapshotHead } from "./down_frame_maps.ts";
 import { toErrorBody } from "./error_body.ts";
 import { HeadwaterError, LimitError } from "./errors.ts";
 import { type FrameMap, isMap } from "./frame_fields.ts";
-import {
-  toDownFrame,
-  toFrameMap,
-  toSnapshotHead,
-  toUpFrame,
-} from "./frame_maps.ts";
+import { toFrameMap } from "./frame_maps.ts";
 import type {
   DownFrame,
   RefusedFrame,
@@ -24,6 +20,7 @@ import type { Limits } from "./limits.ts";
 import { keyDecoder } from "./key_decoder.ts";
 import { type Fault, scanValue } from "./scan.ts";
 import { findEntries } from "./scan_shape.ts";
+import { toUpFrame } from "./up_frame_maps.ts";
 import { type Json, pointer } from "./value.ts";
 
 /** Nesting that bytes of our own may have, log and server alike; the stack bears it. */
@@ -173,6 +170,12 @@ export function decodeDown(message: Uint8Array): DownFrame[] {
     const frame = toDownFrame(
       decodeMap(message.subarray(start, end), isDelicate),
     );
+    if (frame?.type === "parts" && end - start < message.length) {
+      throw new HeadwaterError(
+        "bad_frame",
+        "Cannot read parts frame: it is not alone in its message",
+      );
+    }
     if (frame !== undefined) frames.push(frame);
     start = end;
   } while (start < message.length);

@@ -20,7 +20,7 @@ export type ErrorCode =
   | "limit"
   /** No store of that name is defined. */
   | "store_missing"
-  /** The store exists but cannot be read. */
+  /** The store exists, but what the KV holds of it is corrupt. */
   | "store_unreadable"
   /** The store was deleted while the request was on its way. */
   | "store_deleted"
@@ -30,7 +30,7 @@ export type ErrorCode =
   | "refused"
   /** The function's handler threw. */
   | "function_failed"
-  /** The KV does not take writes at the moment. */
+  /** The KV cannot be read or written at the moment. */
   | "unavailable"
   /** It may or may not have taken effect, and can no longer be told. */
   | "unknown"

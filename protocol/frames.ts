@@ -12,7 +12,8 @@ import type { Json } from "./value.ts";
 /**
  * Version of the wire protocol.
  *
- * - 1: first version.
+ * - 1: first version. `parts` was added without a new number: it is sent only
+ *   to who asks for it in the hello.
  *
  * A change to any frame's bytes needs a new number; a test pins a hash of
  * sample bytes to it.
@@ -44,6 +45,8 @@ export interface HelloFrame {
   readonly session?: string;
   /** Session token of an earlier welcome, of which only the client id is to be kept. */
   readonly identity?: string;
+  /** True where long messages are to come in parts. */
+  readonly parts?: boolean;
 }
 
 /** Asks for a store, and for every change of it from then on. */
@@ -198,6 +201,16 @@ export interface PongFrame {
   readonly type: "pong";
 }
 
+/**
+ * Alone in its message: the next messages are no frames but the parts of one
+ * message. Sent only to who has asked for it in the hello.
+ */
+export interface PartsFrame {
+  readonly type: "parts";
+  /** Length of the whole message; its parts follow until they have that many. */
+  readonly bytes: number;
+}
+
 /** Any frame that goes to a client. */
 export type DownFrame =
   | WelcomeFrame
@@ -208,7 +221,8 @@ export type DownFrame =
   | DeletedFrame
   | EventFrame
   | ErrorFrame
-  | PongFrame;
+  | PongFrame
+  | PartsFrame;
 
 /**
  * Close codes of the protocol (RFC 6455, section 7.4: 4000 to 4999 are for

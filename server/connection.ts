@@ -18,7 +18,7 @@ import {
   type UpFrame,
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
-import { Outbox, type Outboxes } from "./outbox.ts";
+import { Outbox, type Outboxes, type OutboxOwner } from "./outbox.ts";
 import type {
   Clock,
   ConnectionInfo,
@@ -52,7 +52,8 @@ export interface ConnectionHost {
 }
 
 /** See the module's documentation. */
-export class Connection implements SocketEvents, SubscriptionOwner {
+export class Connection
+  implements SocketEvents, SubscriptionOwner, OutboxOwner {
   readonly info: ConnectionInfo;
   readonly outbox: Outbox;
   readonly subscriptions = new Map<string, Subscription>();
@@ -157,7 +158,7 @@ export class Connection implements SocketEvents, SubscriptionOwner {
   close(code: CloseCode, reason: string): void {
     if (this.#isClosed) return;
     // What was answered already goes first; a socket that is full drops it.
-    this.outbox.flush();
+    this.outbox.finish();
     // Dropped here and not when the socket says so: a stalled peer may never let it.
     this.#end();
     this.#socket.close(code, reason);
@@ -215,18 +216,18 @@ export class Connection implements SocketEvents, SubscriptionOwner {
     this.advanced();
   }
 
-  /** The outbox has drained to a half. */
+  /** @inheritdoc */
   drained(): void {
     this.#flushDirty();
     this.#handle();
   }
 
-  /** The peer took nothing for too long. */
+  /** @inheritdoc */
   stalled(): void {
     this.close(CLOSE.tooSlow, "The client does not read fast enough");
   }
 
-  /** The socket is gone. */
+  /** @inheritdoc */
   gone(): void {
     this.#end();
   }

@@ -8,6 +8,7 @@ import type { Limits } from "../protocol/limits.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import type { Logger } from "./logger.ts";
 import { Outboxes } from "./outbox.ts";
+import { partBytes } from "./part_queue.ts";
 import type {
   Clock,
   ConnectionInfo,
@@ -45,6 +46,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.#options = options;
     this.outboxes = new Outboxes(options.clock, options.limits);
+    this.outboxes.partBytes = partBytes(this.#heartbeatMs);
   }
 
   /** How many there are. */
@@ -72,6 +74,7 @@ export class Connections {
   }
   set heartbeatMs(ms: number) {
     this.#heartbeatMs = ms;
+    this.outboxes.partBytes = partBytes(ms);
     this.#heartbeat?.cancel();
     this.#heartbeat = undefined;
     if (this.#connections.size > 0) this.#listen();

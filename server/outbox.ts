@@ -6,21 +6,33 @@
  * A socket has no event for "drained", so connections whose socket holds back
  * bytes are looked at every few milliseconds, and only those.
  *
+ * Long messages go in parts where the client has asked for it: it hears that it is
+ * not forgotten, and a socket that stalls holds a few of them, not the message.
+ *
  * @module
  */
 import { joinFrames } from "../protocol/codec.ts";
+import { partBytes, PartQueue } from "./part_queue.ts";
 import type { Clock, Socket, Timer } from "./ports.ts";
+import { StallWatch } from "./stall_watch.ts";
 
 /** How often lagging sockets are looked at. */
 const LOOK_MS = 20;
 /** The first look: a socket that holds a large snapshot has mostly passed it on by then. */
 const FIRST_LOOK_MS = 2;
-
+/** Turns of the event loop after which a system that has room has mostly taken what it was given. */
+const SPIN_TURNS = 3;
+/** Further ones, a moment apart; then the next look is soon enough. */
+const LATE_TURNS = 10;
+/** What a socket may hold of a message in parts, of `outboxBytes`. */
+const WINDOW = 1 / 8;
 /** Whoever an outbox belongs to. */
 export interface OutboxOwner {
+  /** When anything was last received, by the monotonic clock. */
+  readonly heardAtMs: number;
   /** The socket can take more again: what was held back may be pushed. */
   drained(): void;
-  /** The peer took nothing for too long. */
+  /** The peer took nothing for too long, and says nothing either. */
   stalled(): void;
   /** The socket is gone. */
   gone(): void;
@@ -37,11 +49,15 @@ export interface OutboxLimits {
 export class Outboxes {
   readonly clock: Clock;
   readonly limits: OutboxLimits;
+  /** Size of the parts of long messages; holds for what is pushed from then on. */
+  partBytes = partBytes(0);
   readonly #pending = new Set<Outbox>();
   readonly #lagging = new Set<Outbox>();
   /** Bytes that lagging sockets held when they were last looked at. */
   #laggingBytes = 0;
   #isDeferred = false;
+  readonly #later = new Set<Outbox>();
+  #laterTimer: Timer | undefined;
   #look: Timer | undefined;
 
   /** No connections yet. */
@@ -53,6 +69,13 @@ export class Outboxes {
   /** Whether the server may buffer more. */
   get hasRoom(): boolean {
     return this.#laggingBytes < this.limits.outboxTotalBytes;
+  }
+
+  /** Bytes that wait for them. */
+  get laggingBytes(): number {
+    let bytes = 0;
+    for (const outbox of this.#lagging) bytes += outbox.bufferedBytes;
+    return bytes;
   }
 
   /** Connections whose sockets hold back bytes. */
@@ -73,9 +96,21 @@ export class Outboxes {
     });
   }
 
+  /** The same in a moment. */
+  scheduleLater(outbox: Outbox): void {
+    this.#later.add(outbox);
+    this.#laterTimer ??= this.clock.setTimer(FIRST_LOOK_MS, () => {
+      this.#laterTimer = undefined;
+      const outboxes = [...this.#later];
+      this.#later.clear();
+      for (const outbox of outboxes) outbox.flush();
+    });
+  }
+
   /** Looks at `outbox` until it has drained. */
   watch(outbox: Outbox, bytes: number): void {
-    if (this.#lagging.has(outbox)) return;
+    if (outbox.isLagging) return;
+    outbox.isLagging = true;
     this.#lagging.add(outbox);
     this.#laggingBytes += bytes;
     this.#look ??= this.#scheduleLook(FIRST_LOOK_MS);
@@ -84,13 +119,15 @@ export class Outboxes {
   /** Forgets an outbox. */
   delete(outbox: Outbox): void {
     this.#pending.delete(outbox);
+    this.#later.delete(outbox);
     this.#lagging.delete(outbox);
   }
 
   /** Stops looking. */
   close(): void {
     this.#look?.cancel();
-    this.#look = undefined;
+    this.#laterTimer?.cancel();
+    this.#look = this.#laterTimer = undefined;
   }
 
   #scheduleLook(ms = LOOK_MS): Timer {
@@ -100,7 +137,9 @@ export class Outboxes {
         this.#laggingBytes += outbox.bufferedBytes;
       }
       for (const outbox of [...this.#lagging]) {
-        if (outbox.look()) this.#lagging.delete(outbox);
+        if (!outbox.look()) continue;
+        outbox.isLagging = false;
+        this.#lagging.delete(outbox);
       }
       this.#look = this.#lagging.size > 0 ? this.#scheduleLook() : undefined;
     });
@@ -112,10 +151,19 @@ export class Outbox {
   readonly #socket: Socket;
   readonly #owner: OutboxOwner;
   readonly #all: Outboxes;
+  /** Kept by {@linkcode Outboxes}: whether its socket is looked at. */
+  isLagging = false;
   #frames: Uint8Array<ArrayBuffer>[] = [];
   #frameBytes = 0;
-  /** Least that the socket held since it began to lag, and when. */
-  #least: { bytes: number; atMs: number } | undefined;
+  #isCutting = false;
+  /** A message in parts, and what waits behind it. */
+  #queue: PartQueue | undefined;
+  /** Attempts to send a part, since the last that did. */
+  #idleTurns = 0;
+  /** Bytes of everything that was pushed. */
+  #pushedBytes = 0;
+  /** Present while the socket holds too much. */
+  #stall: StallWatch | undefined;
   #isHeld = false;
   #isClosed = false;
 
@@ -128,7 +176,8 @@ export class Outbox {
 
   /** Bytes that the peer has not taken. */
   get bufferedBytes(): number {
-    return this.#socket.bufferedBytes + this.#frameBytes;
+    return this.#socket.bufferedBytes + this.#frameBytes +
+      (this.#queue?.bytes ?? 0);
   }
 
   /**
@@ -154,47 +203,71 @@ export class Outbox {
     this.#all.watch(this, this.bufferedBytes);
   }
 
+  /** Sends long messages in parts from here on: the client has asked for it. */
+  cutLongMessages(): void {
+    this.#isCutting = true;
+  }
+
   /** Adds a frame. */
   push(frame: Uint8Array<ArrayBuffer>): void {
     if (this.#isClosed) return;
     if (this.#frames.length === 0) this.#all.schedule(this);
     this.#frames.push(frame);
     this.#frameBytes += frame.byteLength;
+    this.#pushedBytes += frame.byteLength;
   }
 
-  /** Sends what was pushed, as one message. */
-  flush(): void {
-    if (this.#frames.length === 0 || this.#isClosed) return;
-    const frames = this.#frames;
-    this.#frames = [];
-    this.#frameBytes = 0;
-    if (this.#socket.send(joinFrames(frames)) === "gone") {
-      return this.#owner.gone();
+  /**
+   * Sends what was pushed, as one message, or as much of it as may go now; all
+   * of it if `isLast`.
+   */
+  flush(isLast = false): void {
+    if (this.#isClosed) return;
+    // A message that waits in a socket costs some hundred bytes more than it has; here its
+    // frames are mostly everybody's, and go as one message once there is room.
+    const { outboxBytes } = this.#all.limits;
+    const mustWait = this.isLagging && !isLast &&
+      this.#socket.bufferedBytes > outboxBytes / 16;
+    if (this.#frames.length > 0 && !mustWait) {
+      const frames = this.#frames;
+      const bytes = this.#frameBytes;
+      this.#frames = [];
+      this.#frameBytes = 0;
+      if (!this.#queue && (bytes <= this.#all.partBytes || !this.#isCutting)) {
+        return this.#send(joinFrames(frames));
+      }
+      this.#queue ??= new PartQueue(this.#all.partBytes);
+      this.#queue.push(frames, bytes);
     }
-    const bytes = this.#socket.bufferedBytes;
-    if (bytes > this.#all.limits.outboxBytes / 16) this.#all.watch(this, bytes);
+    this.#sendParts(isLast ? Infinity : outboxBytes * WINDOW);
+  }
+
+  /** Sends all that waits, before the end; what is over the bound is lost with the rest. */
+  finish(): void {
+    this.flush(this.bufferedBytes <= this.#all.limits.outboxBytes);
   }
 
   /** Looks whether the socket has drained; true if it need not be looked at again. */
   look(): boolean {
+    this.flush();
+    if (this.#isClosed) return true;
     const bytes = this.bufferedBytes;
-    const now = this.#all.clock.monotonic();
-    const { outboxBytes, stallMs } = this.#all.limits;
-    if (!this.#least || bytes < this.#least.bytes) {
-      this.#least = { bytes, atMs: now };
-    }
+    const { outboxBytes } = this.#all.limits;
     if (
       bytes <= outboxBytes / 2 &&
       (bytes <= outboxBytes / 16 || this.#all.hasRoom)
     ) {
-      this.#least = undefined;
+      this.#stall = undefined;
       if (this.#isHeld) {
         this.#isHeld = false;
         this.#owner.drained();
       }
-      return !this.#isHeld && bytes <= outboxBytes / 16;
+      return !this.#isHeld && !this.#queue && bytes <= outboxBytes / 16;
     }
-    if (now - this.#least.atMs < stallMs) return false;
+    const { clock, limits: { stallMs } } = this.#all;
+    this.#stall ??= new StallWatch(clock, stallMs);
+    const taken = this.#pushedBytes - bytes;
+    if (!this.#stall.hasStalled(taken, this.#owner.heardAtMs)) return false;
     this.#owner.stalled();
     return true;
   }
@@ -204,6 +277,38 @@ export class Outbox {
     this.#isClosed = true;
     this.#frames = [];
     this.#frameBytes = 0;
+    this.#queue = undefined;
     this.#all.delete(this);
+  }
+
+  #send(message: Uint8Array<ArrayBuffer>): void {
+    if (this.#socket.send(message) === "gone") return this.#owner.gone();
+    const bytes = this.#socket.bufferedBytes;
+    if (bytes > this.#all.limits.outboxBytes / 16) this.#all.watch(this, bytes);
+  }
+
+  /** Sends from the queue while the socket holds less than that. */
+  #sendParts(windowBytes: number): void {
+    const queue = this.#queue;
+    if (!queue) return;
+    let sent = 0;
+    while (this.#socket.bufferedBytes < windowBytes) {
+      const message = queue.next();
+      if (!message) {
+        this.#queue = undefined;
+        break;
+      }
+      if (this.#socket.send(message) === "gone") return this.#owner.gone();
+      sent++;
+    }
+    const bytes = this.bufferedBytes;
+    if (this.#queue || bytes > this.#all.limits.outboxBytes / 16) {
+      this.#all.watch(this, bytes);
+    }
+    if (!this.#queue) return;
+    // A peer that reads gets the next ones as soon as the system has taken these.
+    this.#idleTurns = sent > 0 ? 0 : this.#idleTurns + 1;
+    if (this.#idleTurns < SPIN_TURNS) this.#all.schedule(this);
+    else if (this.#idleTurns < LATE_TURNS) this.#all.scheduleLater(this);
   }
 }

@@ -88,6 +88,7 @@ export class Router {
     // The socket may have ended while the secret was read: nobody would release the session.
     if (connection.isClosed) return sessions.release(session);
     const before = connection.welcome(session);
+    if (frame.parts) connection.outbox.cutLongMessages();
     if (before) sessions.release(before);
     connection.outbox.push(encodeFrame({
       type: "welcome",
@@ -139,7 +140,7 @@ export class Router {
       // Told already, where the store ended while it was read.
       if (subscription.isOver) return;
       subscription.end();
-      connection.refuse(toErrorBody(error, "store_unreadable"), name);
+      connection.refuse(toErrorBody(error, "unavailable"), name);
       connection.finished(subscription);
     }
   }

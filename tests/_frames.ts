@@ -15,6 +15,7 @@ export const UP_SAMPLES = {
     session: "c2Vzc2lvbg",
     identity: "aWRlbnRpdHk",
   },
+  "hello for parts": { type: "hello", protocol: 1, parts: true },
   "sub": { type: "sub", name: "Todos" },
   "sub with a token": {
     type: "sub",
@@ -107,6 +108,7 @@ export const DOWN_SAMPLES = {
     name: "Nope",
   },
   "pong": { type: "pong" },
+  "parts": { type: "parts", bytes: 1_000_000 },
 } as const satisfies Record<string, DownFrame>;
 
 /** All of them. */
@@ -173,6 +175,7 @@ export function anyUpFrame(): fc.Arbitrary<UpFrame> {
         protocol: uint(),
         session: token(),
         identity: token(),
+        parts: fc.constant(true),
       },
       { ...options, requiredKeys: ["type", "protocol"] },
     ),

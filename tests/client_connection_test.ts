@@ -3,7 +3,8 @@ import type { CloseCause } from "../client/backoff.ts";
 import { Connection } from "../client/connection.ts";
 import { ConnectionMachine, toStatus } from "../client/connection_state.ts";
 import { Heartbeat } from "../client/heartbeat.ts";
-import { encodeFrame } from "../protocol/codec.ts";
+import { encodeFrame, joinFrames } from "../protocol/codec.ts";
+import { HeadwaterError } from "../protocol/errors.ts";
 import type { DownFrame } from "../protocol/frames.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import { FakeNetwork } from "./_fake_socket.ts";
@@ -175,6 +176,113 @@ Deno.test("Connection takes views as well as buffers", () => {
   const wide = new Uint8Array([0, ...pong, 0]);
   network.socket.deliverData(wide.subarray(1, 1 + pong.length));
   assert.deepEqual(messages, [[{ type: "pong" }]]);
+});
+
+/** A message as the messages that a server sends in its place. */
+function inParts(message: Uint8Array, bytes: number): Uint8Array[] {
+  const count = Math.ceil(message.length / bytes);
+  return [
+    encodeFrame({ type: "parts", bytes: message.length }),
+    ...Array.from(
+      { length: count },
+      (_, n) => message.slice(n * bytes, (n + 1) * bytes),
+    ),
+  ];
+}
+
+Deno.test("Connection asks for parts, joins them, and reads what comes before and behind them", () => {
+  const { network, messages, connection } = open();
+  const { socket } = network;
+  socket.accept();
+  connection.sayHello({ type: "hello", protocol: 1 });
+  assert.deepEqual(socket.frames, [
+    { type: "hello", protocol: 1, parts: true },
+  ]);
+  socket.welcome();
+  const long = [
+    { type: "res", id: 1, value: "first ".repeat(100) },
+    { type: "res", id: 2, value: "second ".repeat(100) },
+  ] as const;
+  const bytes = joinFrames(long.map((frame) => encodeFrame(frame)));
+  for (const size of [1, 7, 500, bytes.length]) {
+    messages.length = 0;
+    socket.deliver({ type: "pong" });
+    const parts = inParts(bytes, size);
+    for (const part of parts.slice(0, -1)) socket.deliverData(part);
+    assert.equal(messages.length, 1, "nothing before the last part");
+    socket.deliverData(parts.at(-1));
+    socket.deliver({ type: "res", id: 3 });
+    assert.deepEqual(messages, [
+      [{ type: "pong" }],
+      long,
+      [{ type: "res", id: 3 }],
+    ]);
+  }
+});
+
+for (
+  const [what, ...data] of [
+    ["longer than its message", { type: "parts", bytes: 10 }, 11],
+    ["empty", { type: "parts", bytes: 10 }, 4, 0],
+    ["longer than what is left", { type: "parts", bytes: 10 }, 9, 2],
+    ["of a message that is none", { type: "parts", bytes: 10 }, 5, 5],
+    ["of more than it holds", { type: "parts", bytes: 2 ** 28 + 1 }],
+    ["of more than there is", { type: "parts", bytes: 2 ** 53 - 1 }],
+  ] as const
+) {
+  Deno.test(`Connection ends on a part that is ${what}`, () => {
+    const { network, ends, messages } = open();
+    network.socket.accept();
+    network.socket.welcome();
+    messages.length = 0;
+    for (const [index, part] of data.entries()) {
+      assert.deepEqual(ends, [], `before part ${index}`);
+      network.socket.deliverData(
+        typeof part === "number"
+          ? new Uint8Array(part).fill(0xc1)
+          : encodeFrame(part),
+      );
+    }
+    assert.deepEqual(messages, []);
+    assert.equal(ends[0]?.[0].code, 1002);
+    assert(ends[0]?.[1] instanceof HeadwaterError);
+  });
+}
+
+Deno.test("Connection hears each part of a message, which may take as long as it likes", async () => {
+  const { clock, network, ends, messages } = open();
+  const { socket } = network;
+  socket.accept();
+  socket.welcome({ heartbeatMs: 1_000 });
+  messages.length = 0;
+  const message = encodeFrame({ type: "res", id: 1, value: "x".repeat(100) });
+  for (const part of inParts(message, 10)) {
+    socket.deliverData(part);
+    await clock.advance(999);
+    assert.deepEqual(ends, []);
+  }
+  assert.equal(messages.length, 1);
+  socket.deliverData(inParts(message, 10)[0]);
+  await clock.advance(2_000);
+  assert.equal(ends[0]?.[0].code, 4009, "who stops in the middle has gone");
+});
+
+Deno.test("Connection waits for the welcome to a later hello while a message comes in parts", async () => {
+  const { clock, network, ends, connection } = open();
+  network.socket.accept();
+  network.socket.welcome({ heartbeatMs: 0 });
+  connection.sayHello({ type: "hello", protocol: 1 });
+  const message = encodeFrame({ type: "res", id: 1, value: "x".repeat(100) });
+  for (const part of inParts(message, 10)) {
+    await clock.advance(9_000);
+    network.socket.deliverData(part);
+  }
+  await clock.advance(9_000);
+  assert.deepEqual(ends, []);
+  network.socket.welcome({ heartbeatMs: 0 });
+  await clock.advance(60_000);
+  assert.deepEqual(ends, []);
+  assert.equal(clock.pendingTimers, 0);
 });
 
 Deno.test("Connection.send() splits messages at the server's limit", () => {

@@ -122,7 +122,11 @@ Deno.test("call() before connecting is sent after the welcome", async () => {
   network.socket.accept();
   void client.call("b");
   await settle();
-  assert.deepEqual(network.socket.frames, [{ type: "hello", protocol: 1 }]);
+  assert.deepEqual(network.socket.frames, [{
+    type: "hello",
+    protocol: 1,
+    parts: true,
+  }]);
   network.socket.welcome();
   await settle();
   assert.deepEqual(ids(network.socket.takeCalls()), [1, 2]);
@@ -198,6 +202,7 @@ Deno.test("After a resumed session unanswered calls are sent again in order, und
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     session: "session-1",
   }]);
   socket.deliver({
@@ -254,6 +259,7 @@ Deno.test("Without the session, calls that were sent are unknown and the others 
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     session: "session-1",
   }]);
   socket.welcome({ resumed: false, session: "session-2" });
@@ -277,7 +283,11 @@ Deno.test("Without the session, calls that were sent are unknown and the others 
 
 Deno.test("The hello names the session only if answers are awaited, and the identity otherwise", async () => {
   const bench = await openClient();
-  assert.deepEqual(bench.socket.frames[0], { type: "hello", protocol: 1 });
+  assert.deepEqual(bench.socket.frames[0], {
+    type: "hello",
+    protocol: 1,
+    parts: true,
+  });
   const call = bench.client.call("a");
   await settle();
   bench.socket.deliver({ type: "res", id: 1 });
@@ -286,6 +296,7 @@ Deno.test("The hello names the session only if answers are awaited, and the iden
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     identity: "session-1",
   }]);
   socket.welcome({ session: "session-2" });
@@ -307,6 +318,7 @@ Deno.test("A session that is resumed although its calls have timed out meanwhile
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     session: "session-1",
   }]);
   await bench.clock.advance(5_250);
@@ -494,7 +506,7 @@ Deno.test("A session past half its life is renewed on the live connection before
   const handle = client.subscribe("Todos");
   await settle();
   assert.deepEqual(socket.take(), [
-    { type: "hello", protocol: 1, identity: "session-1" },
+    { type: "hello", protocol: 1, parts: true, identity: "session-1" },
     { type: "sub", name: "Todos" },
   ]);
   assert.equal(client.status, "connected");
@@ -560,6 +572,7 @@ Deno.test("A session is not renewed while answers are awaited; past three quarte
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     identity: "session-1",
   }]);
   socket.welcome({ session: "session-2", sessionMs: LIFE_MS });
@@ -586,6 +599,7 @@ Deno.test("A call older than its session's life is not sent again", async () => 
   assert.deepEqual(socket.take(), [{
     type: "hello",
     protocol: 1,
+    parts: true,
     session: "session-1",
   }]);
   socket.welcome({ resumed: true });

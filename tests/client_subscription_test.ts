@@ -137,7 +137,9 @@ Deno.test("unsubscribe() of the last handle sends unsub; what still comes is ign
 
   second.unsubscribe();
   await settle();
-  assert.deepEqual(socket.take(), [{ type: "unsub", name: "Todos" }]);
+  assert.deepEqual(socket.take(), [{ type: "unsub", name: "Todos" }, {
+    type: "ping",
+  }]);
   socket.deliver(
     patch(3, ["items"], ["c"]),
     snap({ version: 4, state: { items: ["d"] } }),
@@ -157,6 +159,7 @@ Deno.test("unsubscribe() of the last handle sends unsub; what still comes is ign
   await settle();
   assert.deepEqual(socket.take(), [{ type: "sub", name: "Todos" }]);
   assert.equal(third.hasData(), false);
+  socket.deliver({ type: "pong" });
   socket.deliver(snap({ version: 5, state: { items: ["e"] } }));
   socket.deliver(patch(6, ["items"], ["f"]));
   assert.deepEqual(third.getState(), { items: ["f"] });

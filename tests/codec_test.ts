@@ -261,7 +261,7 @@ const KINDS: Record<string, readonly Json[]> = {
 
 /** For each field of each frame on the wire, the kinds that it may be. */
 const FIELDS: Record<string, Record<string, readonly string[]>> = {
-  hello: { t: [], v: [], s: ["string"], i: ["string"] },
+  hello: { t: [], v: [], s: ["string"], i: ["string"], p: ["boolean"] },
   sub: { t: [], n: ["string"], e: ["string"], v: [], w: ["string"] },
   unsub: { t: [], n: ["string"] },
   rpc: {
@@ -309,6 +309,7 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
   del: { t: [], n: ["string"] },
   evt: { t: [], c: ["string"], x: Object.keys(KINDS) },
   err: { t: [], e: [], n: ["string"] },
+  parts: { t: ["huge"], b: [] },
   pong: { t: [] },
 };
 
@@ -343,7 +344,7 @@ Deno.test("decodeUp() and decodeDown() refuse every field of a wrong kind", () =
 
 Deno.test("decodeUp() and decodeDown() refuse frames without a field that they need", () => {
   const optional: Record<string, string> = {
-    hello: "si",
+    hello: "sip",
     rpc: "ora",
     patch: "fw",
     res: "xe",
@@ -374,6 +375,20 @@ Deno.test("decodeUp() and decodeDown() pass over fields that they do not know", 
       [frame],
     );
   }
+});
+
+Deno.test("decodeDown() refuses a parts frame that is not alone in its message, or of nothing", () => {
+  const parts = encodeFrame(DOWN_SAMPLES.parts);
+  const pong = encodeFrame(DOWN_SAMPLES.pong);
+  assert.deepStrictEqual(decodeDown(parts), [DOWN_SAMPLES.parts]);
+  for (const frames of [[parts, pong], [pong, parts], [parts, parts]]) {
+    assert.match(
+      assertRefused(() => decodeDown(joinFrames(frames)), "not alone").message,
+      /not alone/,
+    );
+  }
+  const empty = encodeFrame({ type: "parts", bytes: 0 });
+  assertRefused(() => decodeDown(empty), "parts of nothing");
 });
 
 Deno.test("decodeUp() refuses a frame type that it does not know, decodeDown() passes over it", () => {

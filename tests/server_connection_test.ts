@@ -322,6 +322,8 @@ Deno.test("Connection that stalls is evicted with 4008, and nothing of it is lef
   assert.equal(bench.big.subscriberCount(), 2);
   assert.ok(slow.bufferedBytes <= 12_000, `${slow.bufferedBytes} bytes wait`);
   await clock.advance(2_100);
+  assert.equal(slow.code(), undefined, "it was heard not long ago");
+  await clock.advance(2_000);
   assert.equal(slow.code(), CLOSE.tooSlow);
   assert.equal(quick.code(), undefined);
   assert.equal(bench.big.subscriberCount(), 1);

@@ -16,6 +16,7 @@ const LIMITS: OutboxLimits = {
 
 interface OutboxBench {
   readonly outbox: Outbox;
+  readonly owner: { heardAtMs: number };
   readonly socket: HeldSocket;
   /** What the owner was told, in order. */
   readonly told: string[];
@@ -28,7 +29,8 @@ function open(
 ): OutboxBench {
   const told: string[] = [];
   const socket = new HeldSocket();
-  const owner: OutboxOwner = {
+  const owner: OutboxOwner & { heardAtMs: number } = {
+    heardAtMs: -Infinity,
     drained: () => {
       told.push("drained");
       onDrained?.(outbox);
@@ -41,7 +43,7 @@ function open(
   };
   const outbox = new Outbox(socket, owner, all);
   assert.equal(clock.pendingTimers, 0);
-  return { outbox, socket, told };
+  return { outbox, owner, socket, told };
 }
 
 function start(limits: Partial<OutboxLimits> = {}) {
@@ -122,6 +124,50 @@ Deno.test("Outbox is told that it has stalled only if nothing was taken for the 
   assert.deepEqual(told, ["stalled"]);
   assert.equal(all.lagging, 0);
   assert.equal(clock.pendingTimers, 0);
+});
+
+Deno.test("Outbox does not take a peer for stalled whose socket is filled as fast as it drains", async () => {
+  const { clock, all } = start();
+  const { outbox, socket, told } = open(clock, all);
+  socket.isHeld = true;
+  outbox.push(frame(1_500));
+  await settle();
+  for (let elapsedMs = 0; elapsedMs < 5_000; elapsedMs += 500) {
+    await clock.advance(500);
+    // It never holds less than at first, which is over a half of the bound.
+    outbox.push(frame(10));
+    socket.bufferedBytes -= 10;
+    await settle();
+  }
+  assert.deepEqual(told, []);
+  await clock.advance(1_040);
+  assert.deepEqual(told, ["stalled"]);
+});
+
+Deno.test("Outbox has more patience with a peer that was heard, but not for ever", async () => {
+  const { clock, all } = start();
+  const { outbox, owner, socket, told } = open(clock, all);
+  socket.isHeld = true;
+  outbox.push(frame(5_000));
+  await settle();
+  for (let elapsedMs = 0; elapsedMs < 9_800; elapsedMs += 100) {
+    // Every second and a half, so that it counts for longer than one stallMs.
+    if (elapsedMs % 1_500 === 0) owner.heardAtMs = clock.monotonic();
+    await clock.advance(100);
+  }
+  assert.deepEqual(told, []);
+  await clock.advance(300);
+  assert.deepEqual(told, ["stalled"], "ten times as long");
+
+  const silent = open(clock, all);
+  silent.socket.isHeld = true;
+  silent.owner.heardAtMs = clock.monotonic();
+  silent.outbox.push(frame(5_000));
+  await settle();
+  await clock.advance(1_940);
+  assert.deepEqual(silent.told, []);
+  await clock.advance(100);
+  assert.deepEqual(silent.told, ["stalled"], "two silent stallMs");
 });
 
 Deno.test("Outboxes have a budget together: a connection may be full because all are", async () => {
