@@ -5,6 +5,7 @@
  */
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kv, OpenedKv } from "../server/ports.ts";
+import { RemoteKv } from "./kv_connect/kv.ts";
 
 /** One open file, and how many still use it. */
 interface SharedFile {
@@ -23,7 +24,8 @@ const files = new Map<string, SharedFile>();
  *   again in the same process, it is the same handle, closed by its last user.
  * - `":memory:"`: empty, private to this call, gone when closed.
  * - An `http:` or `https:` URL: a remote KV by KV Connect; its token is taken
- *   from the environment variable `DENO_KV_ACCESS_TOKEN`.
+ *   from the environment variable `DENO_KV_ACCESS_TOKEN`. One that cannot be
+ *   reached is tried for 5 seconds.
  *
  * @throws {Error} if it cannot be opened; the message says what was tried.
  */
@@ -32,7 +34,7 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
     return toOpened(await openHandle(location), { location, isLocal: true });
   }
   if (/^https?:\/\//i.test(location)) {
-    return toOpened(await openHandle(location), { location, isLocal: false });
+    return toOpened(await openRemote(location), { location, isLocal: false });
   }
   const path = await prepareFile(location);
   const file = files.get(path) ??
@@ -84,6 +86,16 @@ async function openHandle(location: string): Promise<Kv> {
     throw new Error(`Cannot open KV "${location}": ${messageOf(cause)}`, {
       cause,
     });
+  }
+}
+
+async function openRemote(url: string): Promise<Kv> {
+  try {
+    const token = Deno.env.get("DENO_KV_ACCESS_TOKEN");
+    if (!token) throw new Error("DENO_KV_ACCESS_TOKEN is not set");
+    return await RemoteKv.open(url, { token });
+  } catch (cause) {
+    throw new Error(`Cannot open KV "${url}": ${messageOf(cause)}`, { cause });
   }
 }
 

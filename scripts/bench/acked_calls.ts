@@ -44,9 +44,9 @@ export const ackedCalls: Scenario = {
 async function measureKind(bench: Bench, kind: Kind): Promise<Figure[]> {
   const { title, atLeast } = kind;
   const { headwater, locked, bare } = await bench.measure({
-    locked: () => measure(bench.startServer({ commitsApart: true }), kind),
-    headwater: () => measure(bench.startServer(), kind),
-    bare: () => measure(bench.startOneCommitServer(), kind),
+    locked: () => measureCalls(bench.startServer({ commitsApart: true }), kind),
+    headwater: () => measureCalls(bench.startServer(), kind),
+    bare: () => measureCalls(bench.startOneCommitServer(), kind),
   });
   const rounds = headwater.map(({ perSecond }) => perSecond);
   return [
@@ -94,7 +94,13 @@ async function measureKind(bench: Bench, kind: Kind): Promise<Figure[]> {
   ];
 }
 
-async function measure(starting: Promise<BenchProcess>, { store, call }: Kind) {
+/** What calls cost the server that is starting, and how long they take. */
+export async function measureCalls(
+  starting: Promise<BenchProcess>,
+  { store, call }: Pick<Kind, "store" | "call">,
+): Promise<
+  { perSecond: number; bytes: number; cpuS: number; p50: number; p99: number }
+> {
   await using server = await starting;
   using load = new Load();
   await load.connect(CLIENTS, { port: server.port, store, reading: "walk" });

@@ -30,7 +30,10 @@ export class BenchProcess implements AsyncDisposable {
   static async start(
     script: string,
     options: object,
-    { flags = [] }: { flags?: readonly string[] } = {},
+    { flags = [], env = {} }: {
+      flags?: readonly string[];
+      env?: Readonly<Record<string, string>>;
+    } = {},
   ): Promise<BenchProcess> {
     const path = fileURLToPath(import.meta.resolve(`./${script}`));
     const child = new Deno.Command(Deno.execPath(), {
@@ -43,6 +46,7 @@ export class BenchProcess implements AsyncDisposable {
         path,
         JSON.stringify(options),
       ],
+      env,
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",

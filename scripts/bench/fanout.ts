@@ -19,9 +19,11 @@ export const fanout: Scenario = {
   title: "Fan-out: 1,000 subscribers, 2 KB state, one frame per update",
   async run(bench: Bench) {
     const { headwater, bare } = await bench.measure({
-      bare: () => measure(bench.startRawServer({ items: ITEMS })),
+      bare: () => measureDeliveries(bench.startRawServer({ items: ITEMS })),
       headwater: () =>
-        measure(bench.startServer({ items: ITEMS, limits: { fanoutMs: 0 } })),
+        measureDeliveries(
+          bench.startServer({ items: ITEMS, limits: { fanoutMs: 0 } }),
+        ),
     });
     return [
       toFigure({
@@ -57,7 +59,10 @@ export const fanout: Scenario = {
   },
 };
 
-async function measure(starting: Promise<BenchProcess>) {
+/** What a delivery costs the server that is starting. */
+export async function measureDeliveries(
+  starting: Promise<BenchProcess>,
+): Promise<{ cpuS: number; bytes: number; hz: number }> {
   await using server = await starting;
   using load = new Load();
   await load.connect(SUBSCRIBERS, {

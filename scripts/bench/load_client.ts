@@ -9,6 +9,7 @@ import {
   PROTOCOL_VERSION,
   type ResumeToken,
 } from "../../protocol/frames.ts";
+import { PartJoiner } from "../../protocol/parts.ts";
 import { applyPatch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import { type WalkedFrame, walkFrames } from "./frame_walker.ts";
@@ -18,6 +19,7 @@ import { wallMs } from "./statistics.ts";
 
 /** Field `t` of the frames that are looked at; a patch has none. */
 const PATCH = 0;
+const PARTS = 40;
 const SNAP = 33;
 const RESUME = 34;
 const RESULT = 35;
@@ -45,6 +47,7 @@ export class LoadClient {
   readonly #arrivals: { version: number; ms: number }[] = [];
   readonly #pending = new Map<number, { cell: number; atMs: number }>();
   readonly #ready = Promise.withResolvers<void>();
+  readonly #joiner = new PartJoiner();
   #version = 0;
   #state: Json = null;
   #token: ResumeToken | undefined;
@@ -117,13 +120,15 @@ export class LoadClient {
     connection.onMessage = (payload) => this.#receive(payload);
     connection.onRead = () => this.#sendCalls();
     connection.send(joinFrames([
-      encodeFrame({ type: "hello", protocol: PROTOCOL_VERSION }),
+      encodeFrame({ type: "hello", protocol: PROTOCOL_VERSION, parts: true }),
       encodeFrame({ type: "sub", name: store, ...(token && { token }) }),
     ]));
     await this.#ready.promise.finally(() => clearTimeout(timer));
   }
 
-  #receive(payload: Uint8Array): void {
+  #receive(part: Uint8Array): void {
+    const payload = this.#joiner.isExpecting ? this.#joiner.take(part) : part;
+    if (!payload) return;
     walkFrames(payload, (frame) => this.#take(frame, payload));
     if (this.#reading === "replica") {
       for (const frame of decodeDown(payload)) this.#apply(frame);
@@ -146,6 +151,11 @@ export class LoadClient {
       }
       case RESULT:
         this.#answered(call, hasE);
+        break;
+      case PARTS:
+        for (const frame of decodeDown(payload)) {
+          if (frame.type === "parts") this.#joiner.expect(frame.bytes);
+        }
         break;
       case SNAP:
       case RESUME:

@@ -13,11 +13,15 @@
 import { parseArgs } from "node:util";
 import { ackedCalls } from "./acked_calls.ts";
 import { bigState } from "./big_state.ts";
+import { contention } from "./contention.ts";
 import { fanout } from "./fanout.ts";
 import { hotStore } from "./hot_store.ts";
+import { manyServers } from "./many_servers.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
 import { slowReader } from "./slow_reader.ts";
+import { stuckClients } from "./stuck_clients.ts";
+import { transports } from "./transports.ts";
 import { twoServers } from "./two_servers.ts";
 
 const SCENARIOS: readonly Scenario[] = [
@@ -26,7 +30,11 @@ const SCENARIOS: readonly Scenario[] = [
   ackedCalls,
   bigState,
   slowReader,
+  stuckClients,
+  transports,
   twoServers,
+  manyServers,
+  contention,
 ];
 
 const { values, positionals } = parseArgs({

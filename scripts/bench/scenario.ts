@@ -7,6 +7,7 @@ import { BenchProcess } from "./bench_process.ts";
 import type { OneCommitServer } from "./one_commit_server.ts";
 import type { RawServer } from "./raw_server.ts";
 import type { ServerUnderTest } from "./server.ts";
+import type { SharedServer } from "./shared_server.ts";
 import { median } from "./statistics.ts";
 
 /** A bound of a figure. */
@@ -77,6 +78,16 @@ export class Bench {
       { kv: this.newKvPath(), ...options },
       { flags: this.#flags },
     );
+  }
+
+  /** Starts a server that shares its KV with others. */
+  startSharedServer(
+    { env = {}, ...options }: SharedServer & {
+      readonly env?: Readonly<Record<string, string>>;
+    },
+  ): Promise<BenchProcess> {
+    const flags = this.#flags;
+    return BenchProcess.start("shared_server.ts", options, { flags, env });
   }
 
   /** Starts a bare server. */

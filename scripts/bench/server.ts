@@ -25,8 +25,12 @@ export interface ServerUnderTest {
   readonly limits?: Partial<Limits>;
   /** Items of the board. @default 20 */
   readonly items?: number;
+  /** Length of the page. @default 20_000 */
+  readonly pageBytes?: number;
   /** Whether a call waits until no other one commits, so that no two share a commit. */
   readonly commitsApart?: boolean;
+  /** What speaks WebSocket. @default "native" */
+  readonly transport?: "native" | "hardened";
   /** How many servers over the same KV. @default 1 */
   readonly servers?: number;
 }
@@ -37,18 +41,29 @@ class Stores {
   readonly #grid;
   readonly #grids;
   readonly #page;
+  readonly #transport: "native" | "hardened";
+  readonly #pageBytes: number;
   #lock: Promise<unknown> = Promise.resolve();
   #count = 0;
 
   constructor(
-    { kv, limits = {}, items = 20, commitsApart = false }: ServerUnderTest,
+    {
+      kv,
+      limits = {},
+      items = 20,
+      pageBytes = 20_000,
+      commitsApart = false,
+      transport = "native",
+    }: ServerUnderTest,
   ) {
+    this.#pageBytes = pageBytes;
+    this.#transport = transport;
     this.#server = createServer({ kv, limits });
     this.#board = this.#server.createStore<Board>("Board", makeBoard(items));
     this.#grid = this.#server.createStore<Grid>("Grid", makeGrid(50, 32));
     this.#grids = this.#server.createStore<Grid>("Grid:*", makeGrid(50, 32));
     this.#page = this.#server.createStore<Page>("Page", {
-      text: makeText(20_000, 0),
+      text: makeText(pageBytes, 0),
     });
     const run = <T>(write: () => Promise<T>) =>
       commitsApart ? this.#inTurn(write) : write();
@@ -74,7 +89,8 @@ class Stores {
   }
 
   async listen(): Promise<number> {
-    await this.#server.listen({ port: 0, host: "127.0.0.1" });
+    const transport = this.#transport;
+    await this.#server.listen({ port: 0, host: "127.0.0.1", transport });
     return this.#server.port;
   }
 
@@ -87,7 +103,7 @@ class Stores {
   }
 
   async changePage(): Promise<void> {
-    const text = makeText(20_000, ++this.#count);
+    const text = makeText(this.#pageBytes, ++this.#count);
     await this.#page.update((draft) => void (draft.text = text));
   }
 
@@ -158,6 +174,7 @@ await takeCommands({
   changePagesAtRate: ({ hz, count }) =>
     atRate(() => first.changePage(), Number(hz), Number(count)),
   collect: collectGarbage,
+  memory: () => Deno.memoryUsage().rss,
   state: ({ name }) => first.state(String(name)),
 }, { ports });
 await Promise.all(servers.map((server) => server.close()));

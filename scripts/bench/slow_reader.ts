@@ -70,7 +70,7 @@ export const slowReader: Scenario = {
         target: { of: "value", atLeast: 1 },
       }),
       toFigure({
-        name: "messages to it, of 2,200 patches",
+        name: "messages and parts to it, of 2,200 patches",
         unit: "",
         rounds: pairs.map(({ stalled }) => stalled.messages),
       }),

@@ -5,30 +5,19 @@
  * takes them all. A store is always in the same lane, so its commits never
  * compete with each other, only with those of other servers.
  *
- * An atomic whose `commit()` threw may have taken effect, or may still do so
- * later. The lane's own feed slot tells: it is filled by the atomic itself. A
- * missing slot alone proves nothing, so the same atomic is tried again, and
- * after the deadline the next one takes the same slot: if the lost one lands
- * first, the slot says so.
- *
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { Clock, Kv, Random } from "../ports.ts";
 import {
-  buildAtomic,
-  type FeedPosition,
-  type StoreCommit,
-  takesSlot,
-} from "./commit.ts";
-import { decodeSlot } from "./feed_slot.ts";
-import { newId } from "./ids.ts";
-import { headKey, slotKey } from "./keys.ts";
+  type AtomicOptions,
+  AtomicWriter,
+  type CommitResult,
+} from "./atomic_writer.ts";
+import type { StoreCommit } from "./commit.ts";
+import type { Participant } from "./participant.ts";
 import { inTime, pause } from "./patience.ts";
-import { decodeHead } from "./records.ts";
+import { type Round, Turns } from "./turns.ts";
 
-/** Stores in one atomic: denokv allows 10 checks, one is the feed slot's. */
-const STORES_PER_ATOMIC = 9;
 /** Checks in one atomic: a flip and a large entry check their markers, too. */
 const CHECKS_PER_ATOMIC = 9;
 /** Bytes of entries in one atomic. */
@@ -36,31 +25,8 @@ const ENTRY_BYTES_PER_ATOMIC = 600 * 1024;
 /** However long a store has waited for its turn, a commit of its is given this part of its time. */
 const LEAST_PART = 1 / 8;
 
-/** A store, as its lane sees it. */
-export interface Participant {
-  /** Whether anything waits to be committed. */
-  hasWork(): boolean;
-  /** Makes sure that the head is known, by reading it and what others committed if need be. */
-  refresh(): Promise<void>;
-  /** Runs what waits on a working copy; undefined if nothing is left to write. */
-  prepare(
-    maxBytes: number,
-  ): StoreCommit | undefined | Promise<StoreCommit | undefined>;
-  /** The commit took effect; `stamp` is the head's, where it is known. */
-  committed(commit: StoreCommit, stamp: string | undefined): void;
-  /** Someone else moved the head, or it is not known who did. */
-  conflicted(): void;
-  /** Nothing can be committed now; everything that waits is to be rejected. */
-  failed(commit: StoreCommit | undefined, error: HeadwaterError): void;
-}
-
 /** What a lane needs. */
-export interface LaneOptions {
-  readonly kv: Kv;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Whether other servers are told. */
-  readonly sync: boolean;
+export interface LaneOptions extends AtomicOptions {
   /** How long a commit is tried. */
   readonly commitMs: number;
 }
@@ -75,46 +41,50 @@ export interface LaneFigures {
 
 /** See the module's documentation. */
 export class Lane {
-  /** Id of this lane's feed, new at each boot. */
-  readonly feed: string;
-  readonly figures: LaneFigures = {
-    commits: 0,
-    mutations: 0,
-    conflicts: 0,
-    retries: 0,
-  };
   readonly #options: LaneOptions;
-  /** Stores with work, and since when they have waited. */
-  #ready = new Map<Participant, number>();
-  /** Stores that met a conflict, and how often in a row; they commit apart. */
-  readonly #contended = new Map<Participant, number>();
-  /** Contended stores that wait for their turn; the others go on meanwhile. */
-  readonly #waiting = new Set<Participant>();
-  #wake: () => void = () => {};
-  #slot = 1;
-  #attempt = 0;
-  /** An earlier atomic for this slot may still land. */
-  #isSlotInDoubt = false;
+  readonly #turns: Turns;
+  readonly #writer: AtomicWriter;
+  #commits = 0;
+  #mutations = 0;
+  #conflicts = 0;
   /** The last that was tried failed: nobody waits for it any longer than was promised. */
   #isKvDown = false;
   #running: Promise<void> | undefined;
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.feed = newId(options.random);
+    this.#turns = new Turns(options);
+    this.#writer = new AtomicWriter(options);
+  }
+
+  /** Id of this lane's feed, new at each boot. */
+  get feed(): string {
+    return this.#writer.feed;
+  }
+
+  /** What it has done so far. */
+  get figures(): LaneFigures {
+    return {
+      commits: this.#commits,
+      mutations: this.#mutations,
+      conflicts: this.#conflicts,
+      retries: this.#writer.retries,
+    };
   }
 
   /** Lets the store's work be committed soon. */
   add(participant: Participant): void {
-    if (this.#waiting.has(participant)) return;
-    this.#enqueue(participant);
-    this.#wake();
-    if (this.#running) return;
+    if (!this.#turns.add(participant) || this.#running) return;
     // Deferred, so that all mutations of the current tick ride in one commit.
     this.#running = new Promise<void>((resolve) =>
       this.#options.clock.defer(resolve)
     )
       .then(() => this.#run());
+  }
+
+  /** Another server wrote to the store, or says that it finds no turn. */
+  heard(participant: Participant, isStarving: boolean): void {
+    this.#turns.heard(participant, isStarving);
   }
 
   /** Resolves when nothing is left to commit. */
@@ -123,9 +93,10 @@ export class Lane {
   }
 
   async #run(): Promise<void> {
-    while (this.#ready.size + this.#waiting.size > 0) {
-      if (this.#ready.size > 0) await this.#safeRound(this.#choose());
-      else await new Promise<void>((resolve) => this.#wake = resolve);
+    while (!this.#turns.isEmpty) {
+      const round = this.#turns.choose();
+      if (round) await this.#safeRound(round);
+      else await this.#turns.woken();
     }
     this.#running = undefined;
   }
@@ -142,44 +113,10 @@ export class Lane {
     }
   }
 
-  #enqueue(participant: Participant): void {
-    if (this.#ready.has(participant)) return;
-    this.#ready.set(participant, this.#options.clock.monotonic());
-  }
-
-  /** Lets those that found no room come before those that did. */
-  #enqueueFirst(late: readonly Participant[], sinceMs: number): void {
-    const first = new Map<Participant, number>();
-    for (const participant of late) {
-      if (participant.hasWork()) first.set(participant, sinceMs);
-    }
-    if (first.size === 0) return;
-    for (const [participant, ms] of this.#ready) {
-      if (!first.has(participant)) first.set(participant, ms);
-    }
-    this.#ready = first;
-  }
-
-  #choose(): Round {
-    const chosen: Participant[] = [];
-    let sinceMs = -Infinity;
-    for (const participant of this.#ready.keys()) {
-      if (this.#contended.has(participant)) {
-        if (chosen.length > 0) continue;
-        chosen.push(participant);
-        break;
-      }
-      chosen.push(participant);
-      if (chosen.length === STORES_PER_ATOMIC) break;
-    }
-    for (const participant of chosen) {
-      sinceMs = Math.max(sinceMs, this.#ready.get(participant)!); // from #ready
-      this.#ready.delete(participant);
-    }
-    return { chosen, sinceMs };
-  }
-
-  async #round({ chosen, sinceMs }: Round): Promise<void> {
+  async #round(round: Round): Promise<void> {
+    const { clock } = this.#options;
+    const { chosen, sinceMs } = round;
+    const beganMs = clock.monotonic();
     const prepared = new Map<Participant, StoreCommit>();
     let bytes = 0;
     let checks = 0;
@@ -192,8 +129,10 @@ export class Lane {
           })
           : undefined;
       if (!commit) continue;
-      const size = commit.entryBlob ? 0 : commit.entryBytes?.byteLength ?? 0;
-      const needs = 1 + (commit.flip ? 1 : 0) + (commit.entryBlob ? 1 : 0);
+      const size = (commit.past?.bytes.byteLength ?? 0) +
+        (commit.entryBlob ? 0 : commit.entryBytes?.byteLength ?? 0);
+      const needs = 1 + (commit.flip ? 1 : 0) + (commit.entryBlob ? 1 : 0) +
+        (commit.pastStamp === undefined ? 0 : 1);
       if (
         prepared.size > 0 &&
         (bytes + size > ENTRY_BYTES_PER_ATOMIC ||
@@ -205,15 +144,11 @@ export class Lane {
       checks += needs;
       prepared.set(participant, commit);
     }
-    if (prepared.size > 0) await this.#commit(prepared, sinceMs);
-    this.#enqueueFirst(chosen.filter((one) => !prepared.has(one)), sinceMs);
-    for (const participant of chosen) {
-      if (this.#waiting.has(participant)) continue;
-      if (participant.hasWork()) this.#enqueue(participant);
-      // All that it had to write was there already, by a server that was quicker: were the
-      // conflict not forgotten with that, each later one would wait longer.
-      else this.#contended.delete(participant);
+    if (prepared.size > 0) {
+      await this.#commit(prepared, sinceMs);
+      this.#turns.took(clock.monotonic() - beganMs);
     }
+    this.#turns.end(round, chosen.filter((one) => !prepared.has(one)));
   }
 
   async #prepare(
@@ -247,20 +182,11 @@ export class Lane {
     sinceMs: number,
   ): Promise<void> {
     const commits = [...prepared.values()];
-    const commitId = `${this.feed}.${++this.#attempt}`;
-    const position = this.#options.sync
-      ? { feed: this.feed, slot: this.#slot }
-      : undefined;
     let result: CommitResult;
     try {
-      result = await this.#tryCommit(commits, {
-        commitId,
-        position,
-        deadline: this.#deadline(sinceMs),
-      });
+      result = await this.#writer.commit(commits, this.#deadline(sinceMs));
     } catch (error) {
       this.#isKvDown = true;
-      this.#isSlotInDoubt = true;
       for (const [participant, commit] of prepared) {
         participant.failed(commit, unavailable(error));
         participant.conflicted();
@@ -268,101 +194,21 @@ export class Lane {
       return;
     }
     this.#isKvDown = false;
-    if (!result.ok) return await this.#conflict(prepared, position);
-    this.figures.commits++;
-    if (position && takesSlot(commits)) {
-      this.#slot++;
-      this.#isSlotInDoubt = false;
-    }
-    for (const [participant, commit] of prepared) {
-      this.figures.mutations += commit.entry?.mutations.length ?? 0;
-      this.#contended.delete(participant);
-      participant.committed(commit, result.stamp);
-    }
-  }
-
-  /** Tries until it is known what became of the atomic; throws where that cannot be told in time. */
-  async #tryCommit(
-    commits: readonly StoreCommit[],
-    { commitId, position, deadline }: {
-      commitId: string;
-      position: FeedPosition | undefined;
-      deadline: number;
-    },
-  ): Promise<CommitResult> {
-    const { clock, kv } = this.#options;
-    let mayHaveLanded = false;
-    for (let retry = 0;; retry++) {
-      try {
-        const atomic = buildAtomic(kv, commits, { commitId, position });
-        const result = await inTime(clock, atomic.commit(), deadline);
-        if (result.ok) return { ok: true, stamp: result.versionstamp };
-        const landed = mayHaveLanded &&
-          await this.#hasLanded(commits, commitId, position);
-        return landed ? { ok: true, stamp: undefined } : { ok: false };
-      } catch (error) {
-        mayHaveLanded = true;
-        if (clock.monotonic() >= deadline) throw error;
-        this.figures.retries++;
-        await pause(this.#options, retry);
+    if (!result.ok) {
+      this.#conflicts++;
+      const stores = [...prepared.keys()];
+      for (const participant of stores) participant.conflicted();
+      if (this.#turns.conflicted(stores)) {
+        await this.#writer.ask(commits, this.#deadline(sinceMs));
       }
-    }
-  }
-
-  async #hasLanded(
-    commits: readonly StoreCommit[],
-    commitId: string,
-    position: FeedPosition | undefined,
-  ): Promise<boolean> {
-    if (position && takesSlot(commits)) {
-      return await this.#slotHolder(position) === commitId;
-    }
-    // All heads of an atomic carry its id, so one of them tells.
-    const commit = commits.find((commit) => commit.head);
-    if (!commit) return false;
-    const { value, versionstamp } = await this.#options.kv.get(
-      headKey(commit.id),
-    );
-    return versionstamp !== null && decodeHead(value).commitId === commitId;
-  }
-
-  async #slotHolder(position: FeedPosition): Promise<string | undefined> {
-    const { value, versionstamp } = await this.#options.kv.get(
-      slotKey(position.feed, position.slot),
-    );
-    return versionstamp === null ? undefined : decodeSlot(value).commitId;
-  }
-
-  async #conflict(
-    prepared: ReadonlyMap<Participant, StoreCommit>,
-    position: FeedPosition | undefined,
-  ): Promise<void> {
-    this.figures.conflicts++;
-    if (position && this.#isSlotInDoubt) {
-      // The atomic that was given up has landed after all: its slot is used.
-      const holder = await this.#slotHolder(position).catch(() => undefined);
-      if (holder !== undefined) {
-        this.#slot++;
-        this.#isSlotInDoubt = false;
-      }
-    }
-    const stores = [...prepared.keys()];
-    for (const participant of stores) participant.conflicted();
-    const [only] = stores;
-    if (stores.length > 1 || !only) {
-      // Not known which of them it was: each goes alone once.
-      for (const participant of stores) this.#contended.set(participant, 0);
       return;
     }
-    const tries = this.#contended.get(only) ?? 0;
-    this.#contended.set(only, tries + 1);
-    // Servers that write to one store take turns, or none of them would get on.
-    this.#waiting.add(only);
-    void pause(this.#options, tries).then(() => {
-      this.#waiting.delete(only);
-      this.#enqueue(only);
-      this.#wake();
-    });
+    this.#commits++;
+    this.#turns.committed(prepared.keys());
+    for (const [participant, commit] of prepared) {
+      this.#mutations += commit.entry?.mutations.length ?? 0;
+      participant.committed(commit, result.stamp);
+    }
   }
 
   /** When those who have waited since then are told that it cannot be done. */
@@ -372,15 +218,6 @@ export class Lane {
     return Math.max(sinceMs + commitMs, clock.monotonic() + leastMs);
   }
 }
-
-/** The stores whose turn it is. */
-interface Round {
-  readonly chosen: readonly Participant[];
-  /** When the last of them came. */
-  readonly sinceMs: number;
-}
-
-type CommitResult = { ok: true; stamp: string | undefined } | { ok: false };
 
 function unavailable(cause: unknown): HeadwaterError {
   const reason = cause instanceof Error ? cause.message : String(cause);
