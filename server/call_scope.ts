@@ -5,9 +5,10 @@
  *
  * @module
  */
+import { LimitError } from "../protocol/errors.ts";
 import { type StoreId, storeKey } from "./log/keys.ts";
 import type { WrittenTo } from "./log/answers.ts";
-import type { Origin } from "./log/records.ts";
+import { type Origin, WRITES_PER_CALL } from "./log/records.ts";
 import type { Ambient } from "./ports.ts";
 
 /** Identifies a call over all connections and servers. */
@@ -21,14 +22,21 @@ export interface CallId {
 /** One run of one call's handler. */
 export class CallScope {
   readonly clientId: string;
+  /** Whether the call may have run before. */
+  readonly isResent: boolean;
   readonly #id: CallId;
   readonly #writes = new Map<string, number>();
   readonly #versions = new Map<string, WrittenTo>();
 
   /** A scope for one run. */
-  constructor(id: CallId, clientId: string) {
+  constructor(
+    id: CallId,
+    clientId: string,
+    { isResent = false }: { isResent?: boolean } = {},
+  ) {
     this.#id = id;
     this.clientId = clientId;
+    this.isResent = isResent;
   }
 
   /** The number of the next write to a store. */
@@ -36,6 +44,14 @@ export class CallScope {
     const key = storeKey(id);
     // Per store: what another store was written meanwhile does not shift the numbers.
     const n = this.#writes.get(key) ?? 0;
+    if (n >= WRITES_PER_CALL) {
+      throw new LimitError(
+        `write to store "${id.name}"`,
+        "writesPerCall",
+        WRITES_PER_CALL,
+        n + 1,
+      );
+    }
     this.#writes.set(key, n + 1);
     return { ...this.#id, n };
   }
@@ -46,6 +62,17 @@ export class CallScope {
     const known = this.#versions.get(key);
     if (known?.epoch !== to.epoch || known.version < to.version) {
       this.#versions.set(key, to);
+    }
+  }
+
+  /**
+   * Notes that the call's effect was in a life of a store that has ended: nobody
+   * shows that any more, but whoever still does has to see its end.
+   */
+  wrotePast(id: StoreId): void {
+    const key = storeKey(id);
+    if (!this.#versions.has(key)) {
+      this.#versions.set(key, { id, epoch: "", version: 0 });
     }
   }
 

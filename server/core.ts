@@ -69,7 +69,15 @@ export class Core {
     this.#sweeper = new Sweeper(kv, () => clock.monotonic(), BLOB_GRACE_MS);
     const lanes = Array.from(
       { length: isLocal ? 1 : REMOTE_LANES },
-      () => new Lane({ kv, clock, random, sync, commitMs: limits.commitMs }),
+      () =>
+        new Lane({
+          kv,
+          clock,
+          random,
+          sync,
+          commitMs: limits.commitMs,
+          isLocal,
+        }),
     );
     this.stores = new StoreRegistry({
       env: {

@@ -187,6 +187,7 @@ export class Functions {
         oldest: Math.min(frame.oldest, session.oldestRunning),
       },
       clientId,
+      { isResent: frame.resent === true },
     );
     const context = this.#contextOf(env, session, frame);
     let result: { value?: Json; error?: ErrorBody };
@@ -238,7 +239,7 @@ async function advanceTo(
   { id, epoch, version }: WrittenTo,
 ): Promise<void> {
   const store = stores.loaded(id);
-  if (store && store.epoch === epoch && store.version < version) {
-    await store.check();
-  }
+  if (!store) return;
+  // Of another life it may be one that has ended: its subscribers do not know yet.
+  if (store.epoch !== epoch || store.version < version) await store.check();
 }

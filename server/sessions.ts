@@ -28,6 +28,13 @@ const KEPT_MS = 2 * 60 * 1000;
  * client that never gives one up would otherwise fill the memory.
  */
 const KEPT_SESSION_BYTES = 512 * 1024;
+/**
+ * Sessions whose connection ended keep answers up to this size together, those
+ * that ended last: clients that come and go would otherwise fill the memory.
+ */
+const KEPT_TOTAL_BYTES = 32 * 1024 * 1024;
+/** What a session costs beside its answers. */
+const SESSION_OVERHEAD_BYTES = 2 * 1024;
 /** What a kept answer costs beside its frame; small frames share buffers. */
 const KEPT_OVERHEAD_BYTES = 512;
 
@@ -55,6 +62,14 @@ export class Session {
   /** Whether nothing is remembered for it. */
   get isEmpty(): boolean {
     return this.#answers.size === 0;
+  }
+
+  /** Whether a call of it is still being answered. */
+  get isRunning(): boolean {
+    for (const known of this.#answers.values()) {
+      if (known instanceof Promise) return true;
+    }
+    return false;
   }
 
   /** What the kept answers cost. */
@@ -139,6 +154,9 @@ export class Sessions {
     string,
     { session: Session; connections: number; forget?: Timer }
   >();
+  /** What sessions without a connection cost, in the order in which theirs ended. */
+  readonly #parked = new Map<string, number>();
+  #parkedBytes = 0;
   #secret: Uint8Array | undefined;
 
   /** Sessions that are good for `sessionMs`. */
@@ -201,9 +219,16 @@ export class Sessions {
   release(session: Session): void {
     const live = this.#live.get(session.id);
     if (!live || --live.connections > 0) return;
-    if (session.isEmpty) this.#live.delete(session.id);
-    else {live.forget = this.#clock.setTimer(KEPT_MS, () =>
-        this.#live.delete(session.id));}
+    if (session.isEmpty) {
+      this.#live.delete(session.id);
+      return;
+    }
+    const { id } = session;
+    live.forget = this.#clock.setTimer(KEPT_MS, () => this.#forget(id));
+    const bytes = session.keptBytes + SESSION_OVERHEAD_BYTES;
+    this.#parked.set(id, bytes);
+    this.#parkedBytes += bytes;
+    this.#makeRoom();
   }
 
   /** An id that is the same whenever the call is run again, and that no client can guess. */
@@ -218,6 +243,28 @@ export class Sessions {
   close(): void {
     for (const { forget } of this.#live.values()) forget?.cancel();
     this.#live.clear();
+    this.#parked.clear();
+    this.#parkedBytes = 0;
+  }
+
+  /** Forgets what ended first: its calls run again if they are resent, and write once. */
+  #makeRoom(): void {
+    for (const id of this.#parked.keys()) {
+      if (this.#parkedBytes <= KEPT_TOTAL_BYTES) return;
+      // A call that still runs stays: it would run twice at once.
+      if (!this.#live.get(id)?.session.isRunning) this.#forget(id);
+    }
+  }
+
+  #forget(id: string): void {
+    this.#unpark(id);
+    this.#live.get(id)?.forget?.cancel();
+    this.#live.delete(id);
+  }
+
+  #unpark(id: string): void {
+    this.#parkedBytes -= this.#parked.get(id) ?? 0;
+    this.#parked.delete(id);
   }
 
   #hold(session: Session): Session {
@@ -227,6 +274,7 @@ export class Sessions {
       return session;
     }
     live.forget?.cancel();
+    this.#unpark(session.id);
     live.connections++;
     return live.session;
   }

@@ -53,7 +53,10 @@ export class Subscription implements Subscriber {
 
   /** Whether the connection was sent what that version contains; true where it never can be. */
   shows(epoch: string, version: number): boolean {
-    if (!this.#store || this.#store.epoch !== epoch) return true;
+    // While its store is being opened, the client has what it had before it connected.
+    if (!this.#store) return this.#isOver;
+    // Of another life it shows something as soon as anything of its own was sent.
+    if (this.#store.epoch !== epoch) return this.#sent !== undefined;
     return this.#sent !== undefined && this.#sent >= version;
   }
 

@@ -139,7 +139,9 @@ export class TestNode implements AsyncDisposable {
     const { session = "session", call, oldest = 1, issuedAtMs = Date.now() } =
       id;
     return this.scopes.run(
-      new CallScope({ session, issuedAtMs, call, oldest }, "client"),
+      new CallScope({ session, issuedAtMs, call, oldest }, "client", {
+        isResent: true,
+      }),
       handler,
     );
   }

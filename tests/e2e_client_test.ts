@@ -196,7 +196,7 @@ Deno.test("a subscription whose store cannot be read for now is tried again", as
   const errors: string[] = [];
   client.on("error", ({ message }) => void errors.push(message));
   const flaky = client.subscribe<{ n: number }>("Flaky");
-  await assert.rejects(flaky.ready(), { code: "store_unreadable" });
+  await assert.rejects(flaky.ready(), { code: "unavailable" });
   await until(() => flaky.hasData());
   assert.deepEqual(flaky.getState(), { n: 1 });
   assert.deepEqual(errors, Array(2).fill("The database is away"));

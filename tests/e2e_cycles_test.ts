@@ -63,6 +63,7 @@ Deno.test(`${CYCLES} times connect, subscribe, disconnect leaves every registry 
     addresses: 0,
     subscriptions: 0,
     slow: 0,
+    slowBytes: 0,
     sessions: 0,
     stores: 0,
   };

@@ -135,6 +135,7 @@ Deno.test("health tells what the server holds", async () => {
     addresses: 0,
     subscriptions: 0,
     slow: 0,
+    slowBytes: 0,
     sessions: 0,
     stores: 0,
   };
@@ -149,6 +150,7 @@ Deno.test("health tells what the server holds", async () => {
     addresses: 1,
     subscriptions: 2,
     slow: 0,
+    slowBytes: 0,
     sessions: 1,
     stores: 2,
   });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ErrorBody, ErrorCode } from "../../protocol/errors.ts";
+import type { ErrorBody, ErrorCode, Outcome } from "../../protocol/errors.ts";
 import { LimitError } from "../../protocol/errors.ts";
 import { toErrorBody } from "../../protocol/error_body.ts";
 import type { Json } from "../../protocol/value.ts";
@@ -11,7 +11,14 @@ import type { Kv } from "../ports.ts";
 import { CHUNK_BYTES } from "./blobs.ts";
 import { answerKey, type StoreId } from "./keys.ts";
 import { retry, type Waiting } from "./patience.ts";
-import { decodeRecord, encodeRecord } from "./records.ts";
+import {
+  corrupt,
+  decodeRecord,
+  encodeRecord,
+  fields,
+  text,
+  uint,
+} from "./records.ts";
 
 /** What a call gave, and in which versions its writes are. */
 export interface RecordedAnswer {
@@ -109,18 +116,35 @@ function toBytes(
 
 function fromBytes(bytes: unknown): RecordedAnswer {
   const { v: value, e, w } = decodeRecord(bytes, "recorded answer");
-  // Both were written by toBytes() above.
-  const rows = w as unknown as [string, string, string, number][];
-  const error = e as unknown as
-    | { code: ErrorCode; message: string }
-    | undefined;
+  if (!Array.isArray(w)) throw corrupt("recorded answer");
   return {
     ...(value !== undefined && { value }),
-    ...(error && { error }),
-    written: rows.map(([namespace, name, epoch, version]) => ({
-      id: { namespace, name },
-      epoch,
-      version,
-    })),
+    ...(e !== undefined && { error: toError(e) }),
+    written: w.map(toWritten),
+  };
+}
+
+function toError(json: Json): ErrorBody {
+  const { code, message, path, data, outcome } = fields(
+    json,
+    "recorded answer",
+  );
+  return {
+    // Written by this or a newer server; clients treat one that they do not know as a failure.
+    code: text(code) as ErrorCode,
+    message: text(message),
+    ...(path !== undefined && { path: text(path) }),
+    ...(data !== undefined && { data }),
+    ...(outcome !== undefined && { outcome: text(outcome) as Outcome }),
+  };
+}
+
+function toWritten(json: Json): WrittenTo {
+  if (!Array.isArray(json)) throw corrupt("recorded answer");
+  const [namespace, name, epoch, version] = json as readonly Json[];
+  return {
+    id: { namespace: text(namespace), name: text(name) },
+    epoch: text(epoch),
+    version: uint(version),
   };
 }

@@ -26,6 +26,7 @@ import {
   corrupt,
   decodeRecord,
   encodeRecord,
+  text,
 } from "./records.ts";
 import { newId } from "./ids.ts";
 
@@ -82,7 +83,8 @@ export async function writeBlob(
       encodeRecord({ k: "new", n: id.namespace, s: id.name, e: epoch }),
     )
     .commit();
-  if (!marked.ok) throw corrupt(`marker of blob ${blob}`);
+  // Nobody else has that name: a remote KV's client has sent it twice. The next try takes another one.
+  if (!marked.ok) throw new Error(`The marker of blob ${blob} is in doubt`);
   const chunks = chunksOf(id, epoch, blob, bytes);
   const perAtomic = Math.floor(ATOMIC_BYTES / CHUNK_BYTES);
   for (let first = 0; first < chunks.length; first += perAtomic) {
@@ -107,22 +109,29 @@ export async function readBlob(
   epoch: string,
   ref: BlobRef,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const bytes = new Uint8Array(ref.bytes);
-  let at = 0;
-  let index = 0;
+  // Not allocated before it is there: a corrupt reference may speak of any size.
+  const chunks: Uint8Array[] = [];
+  let length = 0;
   for await (
     const entry of kv.list({ prefix: blobPrefix(id, epoch, ref.id) })
   ) {
     const chunk = entry.value;
     if (
-      !(chunk instanceof Uint8Array) || lastNumber(entry.key) !== index
+      !(chunk instanceof Uint8Array) ||
+      lastNumber(entry.key) !== chunks.length
     ) return undefined;
-    if (at + chunk.byteLength > ref.bytes) throw corrupt(`blob ${ref.id}`);
+    length += chunk.byteLength;
+    if (length > ref.bytes) throw corrupt(`blob ${ref.id}`);
+    chunks.push(chunk);
+  }
+  if (chunks.length !== ref.chunks || length !== ref.bytes) return undefined;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
     bytes.set(chunk, at);
     at += chunk.byteLength;
-    index++;
   }
-  return index === ref.chunks && at === ref.bytes ? bytes : undefined;
+  return bytes;
 }
 
 /** The marker value for chunks that nothing refers to any more. */
@@ -184,8 +193,8 @@ export class Sweeper {
   async #remove(marker: KvEntry): Promise<void> {
     const blob = lastString(marker.key);
     const record = decodeRecord(marker.value, "marker");
-    const id = { namespace: String(record["n"]), name: String(record["s"]) };
-    const epoch = String(record["e"]);
+    const id = { namespace: text(record["n"]), name: text(record["s"]) };
+    const epoch = text(record["e"]);
     if (record["k"] === "new") {
       // Its writer may be alive after all: only who wins this check may go on.
       const dead = await this.#kv.atomic()

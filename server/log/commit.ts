@@ -16,10 +16,10 @@ import {
 import { encodeSlot, type SlotItem } from "./feed_slot.ts";
 import {
   bellKey,
-  deletionKey,
   feedKey,
   headKey,
   logKey,
+  pastKey,
   pendingKey,
   slotKey,
   type StoreId,
@@ -32,7 +32,6 @@ import {
   entryVersion,
   type Head,
   type LogEntry,
-  type Origin,
 } from "./records.ts";
 
 /** Feed slots and feed heads live so long; a server that was away longer checks heads. */
@@ -49,8 +48,13 @@ export interface StoreCommit {
   readonly stamp: string | null;
   /** The new head without the id of the atomic, or null to delete the store. */
   readonly head: Omit<Head, "commitId"> | null;
-  /** The numbered write that deletes the store, and how long it is remembered. */
-  readonly deletion?: { readonly origin: Origin; readonly keptMs: number };
+  /** What the store's next life has to remember of this one, and for how long. */
+  readonly past?: {
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    readonly keptMs: number;
+  };
+  /** Version stamp of what is remembered of the lives before the one that this begins. */
+  readonly pastStamp?: string | null;
   /** The epoch that it builds on. */
   readonly epoch: string;
   readonly entry?: LogEntry;
@@ -93,11 +97,37 @@ export function buildAtomic(
     commit.entry || commit.endedEpoch || !commit.head
   );
   if (items.length === 0) return atomic;
+  return addSlot(atomic, toFeedItems(items), { commitId, position });
+}
+
+/**
+ * Builds the atomic operation by which a server says that it wants to write:
+ * a slot that names versions which everybody has.
+ */
+export function buildAsking(
+  kv: Kv,
+  commits: readonly StoreCommit[],
+  options: { commitId: string; position: FeedPosition },
+): KvAtomic {
+  const items = commits.map(({ id, epoch, entry }) => ({
+    namespace: id.namespace,
+    name: id.name,
+    epoch,
+    version: entry?.from ?? 0,
+  }));
+  return addSlot(kv.atomic(), items, options);
+}
+
+function addSlot(
+  atomic: KvAtomic,
+  items: readonly SlotItem[],
+  { commitId, position }: { commitId: string; position: FeedPosition },
+): KvAtomic {
   const slot = slotKey(position.feed, position.slot);
   return atomic
     // Whether this atomic took effect can be told by its slot even if commit() throws.
     .check({ key: slot, versionstamp: null })
-    .set(slot, encodeSlot(commitId, toFeedItems(items)), { expireIn: FEED_MS })
+    .set(slot, encodeSlot(commitId, items), { expireIn: FEED_MS })
     .set(feedKey(position.feed), encodeRecord({ s: position.slot }), {
       expireIn: FEED_MS,
     })
@@ -120,11 +150,12 @@ function addCommit(
   atomic.check({ key: headKey(id), versionstamp: commit.stamp });
   if (head) atomic.set(headKey(id), encodeHead({ ...head, commitId }));
   else atomic.delete(headKey(id));
-  if (commit.deletion) {
-    const { origin, keptMs } = commit.deletion;
-    atomic.set(deletionKey(id, origin), encodeRecord(true), {
-      expireIn: keptMs,
-    });
+  if (commit.past) {
+    const { bytes, keptMs } = commit.past;
+    atomic.set(pastKey(id), bytes, { expireIn: keptMs });
+  }
+  if (commit.pastStamp !== undefined) {
+    atomic.check({ key: pastKey(id), versionstamp: commit.pastStamp });
   }
   const ended = head ? commit.endedEpoch : epoch;
   if (ended !== undefined) {

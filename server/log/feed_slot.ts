@@ -9,9 +9,9 @@ import {
   corrupt,
   decodeEntry,
   decodeRecord,
-  integer,
   type LogEntry,
   text,
+  uint,
 } from "./records.ts";
 
 /** What a feed slot says of one store. */
@@ -80,15 +80,16 @@ export function decodeSlot(value: unknown): FeedSlot {
   const r = decodeRecord(value.subarray(4, at), "feed slot");
   if (!Array.isArray(r["i"])) throw corrupt("feed slot");
   const items = r["i"].map((json: Json): FeedItem => {
-    const [namespace, name, epoch, version, length] = json as Json[];
+    if (!Array.isArray(json)) throw corrupt("feed slot");
+    const [namespace, name, epoch, version, length] = json as readonly Json[];
     const item = {
       namespace: text(namespace),
       name: text(name),
       epoch: text(epoch),
-      version: integer(version),
+      version: uint(version),
     };
-    const bytes = integer(length);
-    if (bytes === -1) return { ...item, isDeleted: true };
+    if (length === -1) return { ...item, isDeleted: true };
+    const bytes = uint(length);
     if (bytes === 0) return item;
     at += bytes;
     return { ...item, entry: decodeEntry(value.subarray(at - bytes, at)) };

@@ -106,12 +106,9 @@ export function answerKey(
   return [PREFIX, "answer", namespace, session, call];
 }
 
-/** Says that the `n`-th write of a call to the store was its deletion: its numbers are gone with it. */
-export function deletionKey(
-  { namespace, name }: StoreId,
-  { session, call, n }: { session: string; call: number; n: number },
-): KvKey {
-  return [PREFIX, "deletion", namespace, name, session, call, n];
+/** What is remembered of the writes to lives of the store that have ended. */
+export function pastKey({ namespace, name }: StoreId): KvKey {
+  return [PREFIX, "past", namespace, name];
 }
 
 /** The secret that signs session tokens. */

@@ -5,13 +5,23 @@
  *
  * @module
  */
-import type { ErrorCode } from "../../protocol/errors.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Mutation, Origin, Refusal } from "./records.ts";
+import {
+  list,
+  type Mutation,
+  type Origin,
+  type Refusal,
+  refusalFromJson,
+  refusalToJson,
+  text,
+  uint,
+} from "./records.ts";
 
 /** What is remembered of a write that was seen. */
 export interface Recorded {
   readonly version: number;
+  /** It was made to a life of the store that has ended: the version is one of that. */
+  readonly isPast?: boolean;
   readonly value?: Json;
   readonly refused?: Refusal;
 }
@@ -39,25 +49,94 @@ const FORGOTTEN: Recorded = {
 /** Every numbered write that a store remembers. */
 export class WriteNumbers {
   readonly #sessions = new Map<string, SessionNumbers>();
+  /** Of sessions issued until then, some were too many to be remembered. */
+  #cutMs = -Infinity;
 
   /** Sessions that are remembered. */
   get size(): number {
     return this.#sessions.size;
   }
 
-  /** What became of this write, if it was seen before. */
-  find(origin: Origin): Recorded | undefined {
+  /** What became of this write, if it was seen before; `isResent`: it may have been. */
+  find(origin: Origin, isResent = false): Recorded | undefined {
     const session = this.#sessions.get(origin.session);
-    if (!session) return undefined;
+    if (!session) {
+      const isCut = isResent && origin.issuedAtMs <= this.#cutMs;
+      return isCut ? FORGOTTEN : undefined;
+    }
     return origin.call < session.oldest
       ? FORGOTTEN
       : session.calls.get(origin.call)?.[origin.n];
+  }
+
+  /** Whether the same call has made a later write than this one, which left no record. */
+  hasLater({ session, call, n }: Origin): boolean {
+    const writes = this.#sessions.get(session)?.calls.get(call) ?? [];
+    return writes.slice(n + 1).some((write) => write !== undefined);
   }
 
   /** Remembers a mutation that was committed as `version`. */
   add(mutation: Mutation, version: number): void {
     const { origin, value, refused } = mutation;
     if (!origin) return;
+    this.#record(origin, {
+      version,
+      ...(value !== undefined && { value }),
+      ...(refused !== undefined && { refused }),
+    });
+  }
+
+  /** What the store's next life has to remember, once `deletion` has ended this one at `version`. */
+  toPast(deletion: Origin | undefined, version: number): WriteNumbers {
+    const past = WriteNumbers.fromJson(this.toJson());
+    past.#cutMs = this.#cutMs;
+    if (deletion) past.#record(deletion, { version });
+    for (const { calls } of past.#sessions.values()) {
+      for (const writes of calls.values()) {
+        for (const [n, write] of writes.entries()) {
+          if (write) writes[n] = { ...write, isPast: true };
+        }
+      }
+    }
+    return past;
+  }
+
+  /** Adds what lives before this one remembered. */
+  addPast(past: WriteNumbers): void {
+    this.#cutMs = past.#cutMs;
+    for (const [id, session] of past.#sessions) {
+      const known = this.#sessions.get(id);
+      if (!known) {
+        this.#sessions.set(id, session);
+        continue;
+      }
+      for (const [call, writes] of session.calls) {
+        if (call < known.oldest) continue;
+        // A call may have written to both lives.
+        const merged = known.calls.get(call) ?? [];
+        for (const [n, write] of writes.entries()) merged[n] ??= write;
+        known.calls.set(call, merged);
+      }
+    }
+  }
+
+  /** Forgets the oldest sessions, but that there were some, until at most `count` are left. */
+  cut(count: number): void {
+    const byAge = [...this.#sessions].sort(([, a], [, b]) =>
+      a.issuedAtMs - b.issuedAtMs
+    );
+    for (const [id, { issuedAtMs }] of byAge.slice(0, byAge.length - count)) {
+      this.#sessions.delete(id);
+      this.#cutMs = Math.max(this.#cutMs, issuedAtMs);
+    }
+  }
+
+  /** When the youngest session was issued that {@linkcode WriteNumbers.cut} has forgotten. */
+  get cutMs(): number {
+    return this.#cutMs;
+  }
+
+  #record(origin: Origin, recorded: Recorded): void {
     let session = this.#sessions.get(origin.session);
     if (!session) {
       const { issuedAtMs } = origin;
@@ -72,11 +151,7 @@ export class WriteNumbers {
       }
     }
     const writes = session.calls.get(origin.call) ?? [];
-    writes[origin.n] = {
-      version,
-      ...(value !== undefined && { value }),
-      ...(refused !== undefined && { refused }),
-    };
+    writes[origin.n] = recorded;
     session.calls.set(origin.call, writes);
   }
 
@@ -101,48 +176,43 @@ export class WriteNumbers {
   }
 
   /** The table that {@linkcode WriteNumbers.toJson} made. */
-  static fromJson(json: Json): WriteNumbers {
+  static fromJson(json: Json, cutMs = -Infinity): WriteNumbers {
     const numbers = new WriteNumbers();
-    // Made by toJson(): its shape is known, and a snapshot is read whole or not at all.
-    const rows = json as unknown as SessionRow[];
-    for (const [id, issuedAtMs, oldest, calls] of rows) {
-      numbers.#sessions.set(id, {
-        issuedAtMs,
-        oldest,
-        calls: new Map(
-          calls.map(([call, rows]) => [
-            call,
-            rows.map((r) => r ? fromRow(r) : undefined),
-          ]),
-        ),
+    numbers.#cutMs = cutMs;
+    for (const row of list(json)) {
+      const [id, issuedAtMs, oldest, calls] = list(row);
+      numbers.#sessions.set(text(id), {
+        issuedAtMs: uint(issuedAtMs),
+        oldest: uint(oldest),
+        calls: new Map(list(calls).map(fromCallRow)),
       });
     }
     return numbers;
   }
 }
 
-type WriteRow = [
-  version: number,
-  refused: [ErrorCode, string] | null,
-  value?: Json,
-];
-type SessionRow = [
-  id: string,
-  issuedAtMs: number,
-  oldest: number,
-  calls: [number, (WriteRow | null)[]][],
-];
-
-function toRow({ version, refused, value }: Recorded): Json {
-  const refusal = refused ? [refused.code, refused.message] : null;
-  return value === undefined ? [version, refusal] : [version, refusal, value];
+function fromCallRow(row: Json): [number, (Recorded | undefined)[]] {
+  const [call, writes] = list(row);
+  return [
+    uint(call),
+    list(writes).map((write) => write === null ? undefined : fromRow(write)),
+  ];
 }
 
-function fromRow([version, refused, value]: WriteRow): Recorded {
+/** A version of a life that has ended is written below 0: there are none. */
+function toRow({ version, isPast, refused, value }: Recorded): Json {
+  const refusal = refused ? refusalToJson(refused) : null;
+  const number = isPast ? -1 - version : version;
+  return value === undefined ? [number, refusal] : [number, refusal, value];
+}
+
+function fromRow(row: Json): Recorded {
+  const [number, refused = null, value] = list(row);
+  const isPast = typeof number === "number" && number < 0;
   return {
-    version,
+    version: uint(isPast ? -1 - number : number),
+    ...(isPast && { isPast }),
     ...(value !== undefined && { value }),
-    ...(refused !== null &&
-      { refused: { code: refused[0], message: refused[1] } }),
+    ...(refused !== null && { refused: refusalFromJson(refused) }),
   };
 }

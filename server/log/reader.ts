@@ -25,6 +25,7 @@ import {
   type StoreId,
 } from "./keys.ts";
 import { WriteNumbers } from "./numbers.ts";
+import { readPast } from "./past.ts";
 import {
   corrupt,
   decodeBlobRef,
@@ -142,6 +143,7 @@ async function readAt(
       numbers.add(mutation, ++version);
     }
   }
+  if (head.hasPast) numbers.addPast((await readPast(kv, id)).numbers);
   return { head, stamp, state, numbers, replayed: entries };
 }
 

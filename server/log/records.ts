@@ -42,10 +42,15 @@ export interface Head {
   readonly logBytes: number;
   /** Whether `onCreate` has taken effect since the creation or the last reset. */
   readonly initialized: boolean;
+  /** Whether anything is remembered of the lives before this one. */
+  readonly hasPast?: boolean;
   readonly expiresAtMs?: number;
   /** The epoch whose state this one took over, after the KV was found set back. */
   readonly mintedFrom?: string;
 }
+
+/** Writes that one call may make to one store. */
+export const WRITES_PER_CALL = 2 ** 20;
 
 /** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
 export interface Origin {
@@ -61,6 +66,8 @@ export interface Origin {
 export interface Refusal {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly path?: string;
+  readonly data?: Json;
 }
 
 /** One mutation: one version. */
@@ -106,6 +113,7 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
     t: head.timeMs,
     b: head.logBytes,
     i: head.initialized,
+    ...(head.hasPast && { p: true }),
     ...(s &&
       { s: [s.id, s.chunks, s.bytes, s.version, s.stateBytes, s.logBytes] }),
     ...(head.expiresAtMs !== undefined && { x: head.expiresAtMs }),
@@ -117,28 +125,32 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
 export function decodeHead(value: unknown): Head {
   const r = decodeRecord(value, "head");
   const s = r["s"] as [string, ...number[]] | undefined;
-  return {
+  const head: Head = {
     epoch: text(r["e"]),
-    version: integer(r["v"]),
+    version: uint(r["v"]),
     writer: text(r["w"]),
     commitId: text(r["c"]),
-    floor: integer(r["f"]),
-    timeMs: integer(r["t"]),
-    logBytes: integer(r["b"]),
+    floor: uint(r["f"]),
+    timeMs: uint(r["t"]),
+    logBytes: uint(r["b"]),
     initialized: r["i"] === true,
+    ...(r["p"] === true && { hasPast: true }),
     ...(s && {
       snapshot: {
         id: text(s[0]),
-        chunks: integer(s[1]),
-        bytes: integer(s[2]),
-        version: integer(s[3]),
-        stateBytes: integer(s[4]),
-        logBytes: integer(s[5]),
+        chunks: uint(s[1]),
+        bytes: uint(s[2]),
+        version: uint(s[3]),
+        stateBytes: uint(s[4]),
+        logBytes: uint(s[5]),
       },
     }),
-    ...(r["x"] !== undefined && { expiresAtMs: integer(r["x"]) }),
+    ...(r["x"] !== undefined && { expiresAtMs: uint(r["x"]) }),
     ...(r["m"] !== undefined && { mintedFrom: text(r["m"]) }),
   };
+  // A range that ends before it begins is thrown by the KV, as if the caller were wrong.
+  if ((head.snapshot?.version ?? 0) > head.version) throw corrupt("head");
+  return head;
 }
 
 /** Encodes a log entry. */
@@ -161,7 +173,7 @@ export function decodeBlobRef(value: unknown): BlobRef | undefined {
   const z = decodeRecord(value, "log entry")["z"] as
     | [string, number, number]
     | undefined;
-  return z && { id: text(z[0]), chunks: integer(z[1]), bytes: integer(z[2]) };
+  return z && { id: text(z[0]), chunks: uint(z[1]), bytes: uint(z[2]) };
 }
 
 /** Encodes any small record. */
@@ -194,11 +206,11 @@ function entryToJson(entry: LogEntry): Json {
 function entryFromJson(r: { readonly [key: string]: Json }): LogEntry {
   if (!Array.isArray(r["m"])) throw corrupt("log entry");
   return {
-    from: integer(r["f"]),
+    from: uint(r["f"]),
     previous: text(r["q"]),
     writer: text(r["w"]),
-    timeMs: integer(r["t"]),
-    bytesBefore: integer(r["b"]),
+    timeMs: uint(r["t"]),
+    bytesBefore: uint(r["b"]),
     mutations: r["m"].map((json: Json) =>
       mutationFromJson(fields(json, "mutation"))
     ),
@@ -220,22 +232,40 @@ function mutationToJson(mutation: Mutation): Json {
       ],
     }),
     ...(value !== undefined && { r: value }),
-    ...(refused !== undefined && { x: [refused.code, refused.message] }),
+    ...(refused !== undefined && { x: refusalToJson(refused) }),
     ...(initialized !== undefined && { i: initialized }),
   };
 }
 
 function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
   const o = r["o"] as readonly Json[] | undefined;
-  const x = r["x"] as readonly Json[] | undefined;
+  const x = r["x"];
   return {
     patch: patchFromJson(r["p"]),
     ...(r["a"] !== undefined && { author: text(r["a"]) }),
     ...(o && { origin: originFromJson(o) }),
     ...(r["r"] !== undefined && { value: r["r"] }),
     ...(r["i"] !== undefined && { initialized: r["i"] === true }),
-    ...(x &&
-      { refused: { code: text(x[0]) as ErrorCode, message: text(x[1]) } }),
+    ...(x !== undefined && { refused: refusalFromJson(x) }),
+  };
+}
+
+/** A refusal as records hold it. */
+export function refusalToJson(refused: Refusal): readonly Json[] {
+  const { code, message, path, data } = refused;
+  if (path === undefined && data === undefined) return [code, message];
+  return [code, message, path ?? null, ...(data === undefined ? [] : [data])];
+}
+
+/** The refusal that {@linkcode refusalToJson} wrote. */
+export function refusalFromJson(x: Json): Refusal {
+  if (!Array.isArray(x)) throw corrupt("refusal");
+  const [code, message, path = null, data] = x as readonly Json[];
+  return {
+    code: text(code) as ErrorCode, // a code that is not known is passed on as it is
+    message: text(message),
+    ...(path !== null && { path: text(path) }),
+    ...(data !== undefined && { data }),
   };
 }
 
@@ -248,12 +278,15 @@ function patchFromJson(json: Json | undefined): Patch {
 }
 
 function originFromJson(o: readonly Json[]): Origin {
+  const n = uint(o[3]);
+  // The numbers of a call lie in an array: one that is absurd would make it fill the memory.
+  if (n >= WRITES_PER_CALL) throw corrupt("log entry");
   return {
     session: text(o[0]),
-    issuedAtMs: integer(o[1]),
-    call: integer(o[2]),
-    n: integer(o[3]),
-    oldest: integer(o[4]),
+    issuedAtMs: uint(o[1]),
+    call: uint(o[2]),
+    n,
+    oldest: uint(o[4]),
   };
 }
 
@@ -272,7 +305,8 @@ export function decodeRecord(
   return fields(json, what);
 }
 
-function fields(
+/** The fields of what must be a map. */
+export function fields(
   json: Json | undefined,
   what: string,
 ): { readonly [key: string]: Json } {
@@ -282,15 +316,21 @@ function fields(
   return json as { readonly [key: string]: Json };
 }
 
+/** What must be an array. */
+export function list(json: Json | undefined): readonly Json[] {
+  if (!Array.isArray(json)) throw corrupt("record");
+  return json as readonly Json[]; // JSON holds JSON
+}
+
 /** A field that must be a string. */
 export function text(json: Json | undefined): string {
   if (typeof json !== "string") throw corrupt("record");
   return json;
 }
 
-/** A field that must be an integer. */
-export function integer(json: Json | undefined): number {
-  if (typeof json !== "number" || !Number.isSafeInteger(json)) {
+/** A field that must be an integer from 0. */
+export function uint(json: Json | undefined): number {
+  if (typeof json !== "number" || !Number.isSafeInteger(json) || json < 0) {
     throw corrupt("record");
   }
   return json;

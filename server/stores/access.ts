@@ -3,11 +3,21 @@
  *
  * @module
  */
-import { HeadwaterError } from "../../protocol/errors.ts";
+import {
+  type ErrorCode,
+  HeadwaterError,
+  LimitError,
+} from "../../protocol/errors.ts";
 import { cleanName } from "../../protocol/value.ts";
 import type { CallScope, CallScopes } from "../call_scope.ts";
 import type { StoreId } from "../log/keys.ts";
-import type { Changer, MutationSource, Written } from "./commit_queue.ts";
+import {
+  type Changer,
+  type MutationSource,
+  repeat,
+  type Settled,
+  type Written,
+} from "./commit_queue.ts";
 import type { StoreRegistry } from "./registry.ts";
 import type { Store } from "./store.ts";
 
@@ -71,19 +81,13 @@ export class StoreAccess {
   async mutate(name: string, change: Changer): Promise<Written> {
     const id = this.idOf(name);
     const { scope, source } = this.#source(id);
-    for (let attempt = 1;; attempt++) {
-      const loaded = this.#opened()?.loaded(id);
-      const store = loaded?.isInitialized ? loaded : await this.open(name);
-      try {
-        const written = await store.mutate(change, source);
-        scope?.wrote({ id, epoch: store.epoch, version: written.version });
-        return written;
-      } catch (error) {
-        // A store that is deleted begins another life with the next write.
-        const isGone = error instanceof HeadwaterError &&
-          error.code === "store_deleted" && error.outcome === "notApplied";
-        if (!isGone || attempt === ATTEMPTS) throw error;
-      }
+    try {
+      // Asked first: opening the store could begin another life of it.
+      const known = await this.#madeBefore(id, source);
+      if (known) return known;
+      return await this.#mutate(id, change, { scope, source });
+    } catch (error) {
+      throw source.isResent ? inDoubt(error) : error;
     }
   }
 
@@ -92,22 +96,25 @@ export class StoreAccess {
     const id = this.idOf(name);
     const { source } = this.#source(id);
     const registry = await this.#registry();
-    // Else a call that is run again would delete the next life of the store.
-    if (source.origin && await registry.isDeletedBy(id, source.origin)) {
-      return true;
-    }
-    if (!await registry.find(id)) return false;
+    const found = await registry.find(id);
+    // Asked when the store is found: else a call that is run again, or twice at once,
+    // would delete the next life of the store.
+    if (await this.#madeBefore(id, source)) return true;
+    if (!found) return false;
     await registry.terminate(id);
     // Found again: the hook may have taken so long that the store was unloaded meanwhile.
     const store = await registry.find(id);
-    if (!store) return false;
+    if (store?.epoch !== found.epoch) {
+      return await this.#madeBefore(id, source) !== undefined;
+    }
     try {
       await store.delete(source);
-      return true;
+      // It lives on where the call has run before, and there was none for it to delete.
+      return store.ended !== undefined;
     } catch (error) {
       // Another server was quicker: it is gone as asked, but not by this call.
       if (error instanceof HeadwaterError && error.code === "store_deleted") {
-        return false;
+        return await this.#madeBefore(id, source) !== undefined;
       }
       throw error;
     }
@@ -119,6 +126,7 @@ export class StoreAccess {
     // Numbered like any write, at once: a call that is run again must not reset again.
     const { scope, source } = this.#source(id);
     const registry = await this.#registry();
+    if (await this.#madeBefore(id, source)) return;
     if (await registry.find(id)) await registry.terminate(id);
     // A call creates it where it is missing: a number that leaves no record would shift
     // those of the writes behind it when the call is run again.
@@ -126,20 +134,89 @@ export class StoreAccess {
       (scope && await registry.open(id));
     if (!store) return;
     const initial = registry.initialOf(id);
-    const { version } = await store.mutate(() => ({
+    const written = await store.mutate(() => ({
       state: initial,
       patch: [{ op: "replace", path: [], value: initial }],
       value: undefined,
       initialized: false,
     }), source);
-    scope?.wrote({ id, epoch: store.epoch, version });
+    noteWritten(scope, store, written);
+  }
+
+  async #mutate(
+    id: StoreId,
+    change: Changer,
+    { scope, source }: {
+      scope: CallScope | undefined;
+      source: MutationSource;
+    },
+  ): Promise<Written> {
+    for (let attempt = 1;; attempt++) {
+      const loaded = this.#opened()?.loaded(id);
+      const store = loaded?.isInitialized ? loaded : await this.open(id.name);
+      try {
+        const written = await store.mutate(change, source);
+        noteWritten(scope, store, written);
+        return { version: written.version, value: written.value };
+      } catch (error) {
+        // A store that is deleted begins another life with the next write.
+        const isGone = error instanceof HeadwaterError &&
+          error.code === "store_deleted" && error.outcome === "notApplied";
+        if (!isGone || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** What a write gave that was made to a life of the store which has ended. */
+  async #madeBefore(
+    id: StoreId,
+    { origin, isResent }: MutationSource,
+  ): Promise<Written | undefined> {
+    if (!isResent || !origin) return undefined;
+    const recorded = await (await this.#registry()).findPast(id, origin);
+    if (!recorded) return undefined;
+    const known = repeat(recorded);
+    if ("error" in known) throw known.error;
+    this.#scopes.current()?.wrotePast(id);
+    return { version: known.written.version, value: known.written.value };
   }
 
   /** Who writes to the store now, and the number of that write. */
   #source(id: StoreId): { scope?: CallScope; source: MutationSource } {
     const scope = this.#scopes.current();
     if (!scope) return { source: {} };
-    const source = { origin: scope.nextOrigin(id), author: scope.clientId };
-    return { scope, source };
+    const { clientId: author, isResent } = scope;
+    return {
+      scope,
+      source: { origin: scope.nextOrigin(id), author, isResent },
+    };
   }
+}
+
+/** The caller's subscriptions have to show it before there is an answer. */
+function noteWritten(
+  scope: CallScope | undefined,
+  { id, epoch }: Store,
+  { version, isPast }: Settled,
+): void {
+  if (isPast) scope?.wrotePast(id);
+  else scope?.wrote({ id, epoch, version });
+}
+
+/** Errors of a write that was not made now, whatever became of it before. */
+const NOT_NOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "unavailable",
+  "closed",
+  "store_deleted",
+  "store_unreadable",
+]);
+
+/** A write of a call that is run again may have been made the first time, though not now. */
+function inDoubt(error: unknown): unknown {
+  if (!(error instanceof HeadwaterError)) return error;
+  const { code, message, path, data, outcome } = error;
+  const isRecorded = !NOT_NOW.has(code) && !(error instanceof LimitError);
+  if (outcome !== "notApplied" || isRecorded) return error;
+  const options = { path, data, cause: error, outcome: "unknown" } as const;
+  return new HeadwaterError(code, message, options);
 }

@@ -24,6 +24,12 @@ export interface Written<R = Json | undefined> {
   readonly value: R;
 }
 
+/** The same, as the queue tells it. */
+export interface Settled extends Written {
+  /** The version is one of a life of the store that has ended. */
+  readonly isPast?: boolean;
+}
+
 /** What a change does to a state. */
 export interface Change {
   readonly patch: Patch;
@@ -40,13 +46,15 @@ export type Changer = (state: Json, isInitialized: boolean) => Change;
 export interface MutationSource {
   readonly origin?: Origin | undefined;
   readonly author?: string | undefined;
+  /** Whether it may have been made before. */
+  readonly isResent?: boolean | undefined;
 }
 
 /** A mutation that waits. */
 interface PendingMutation {
   readonly change: Changer;
   readonly source: MutationSource;
-  readonly resolve: (written: Written) => void;
+  readonly resolve: (written: Settled) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -55,7 +63,7 @@ type Pending = PendingMutation | Omit<PendingMutation, "change">;
 
 /** What becomes of a pending mutation once its batch is committed. */
 type Outcome =
-  | { readonly pending: Pending; readonly written: Written }
+  | { readonly pending: Pending; readonly written: Settled }
   | { readonly pending: Pending; readonly error: unknown };
 
 /** What a run of the queue on a working copy gave. */
@@ -105,7 +113,7 @@ export class CommitQueue {
   }
 
   /** Adds a mutation, or refuses it where too many wait. */
-  push(change: Changer, source: MutationSource): Promise<Written> {
+  push(change: Changer, source: MutationSource): Promise<Settled> {
     const { queuedMutations } = this.#limits;
     if (this.#pending.length >= queuedMutations) {
       const action = `queue a write to store "${this.#name}"`;
@@ -152,7 +160,8 @@ export class CommitQueue {
       if (mutations.length >= MUTATIONS_PER_COMMIT) break;
       const { origin, author } = pending.source;
       const seen = origin &&
-        (numbers.find(origin) ?? own.get(numberOf(origin)));
+        (numbers.find(origin, pending.source.isResent) ??
+          own.get(numberOf(origin)));
       if (seen) {
         outcomes.push({ pending, ...repeat(seen) });
         continue;
@@ -185,10 +194,14 @@ export class CommitQueue {
         initialized = change.initialized ?? initialized;
         bytes += size;
       } catch (error) {
-        outcomes.push({ pending, error });
-        if (!origin) continue;
-        // Else a call that is run again could succeed where it failed, and do both.
-        const refused = toRefusal(error);
+        if (!origin) {
+          outcomes.push({ pending, error });
+          continue;
+        }
+        // Else a call that is run again could succeed where it failed, and do both. It is
+        // told the same in both runs, or its handler might go two ways.
+        const refused = toRefusal(error, this.#limits.recipeValueBytes);
+        outcomes.push({ pending, error: toError(refused, error) });
         mutations.push({ patch: [], origin, refused });
         sizes.push(0);
         own.set(numberOf(origin), {
@@ -308,19 +321,28 @@ function recordable({ value }: Change): { value?: Json } {
   return value === undefined ? {} : { value };
 }
 
-function toRefusal(error: unknown): Refusal {
-  const { code, message } = toErrorBody(error, "refused");
-  return { code, message };
+function toRefusal(error: unknown, maxBytes: number): Refusal {
+  const { code, message, path, data } = toErrorBody(error, "refused");
+  return {
+    code,
+    message,
+    ...(path !== undefined && { path }),
+    // It is kept as long as what recipes return.
+    ...(data !== undefined && sizeOf(data) <= maxBytes && { data }),
+  };
+}
+
+function toError(refused: Refusal, cause?: unknown): HeadwaterError {
+  const { code, message, path, data } = refused;
+  const outcome = code === "unknown" ? "unknown" : "notApplied";
+  return new HeadwaterError(code, message, { path, data, outcome, cause });
 }
 
 /** What a write that was seen before gives: the first time's value, or its refusal. */
-function repeat(
-  { version, value, refused }: Recorded,
-): { written: Written } | { error: unknown } {
-  if (!refused) return { written: { version, value } };
-  return {
-    error: new HeadwaterError(refused.code, refused.message, {
-      outcome: refused.code === "unknown" ? "unknown" : "notApplied",
-    }),
-  };
+export function repeat(
+  { version, isPast, value, refused }: Recorded,
+): { written: Settled } | { error: unknown } {
+  return refused
+    ? { error: toError(refused) }
+    : { written: { version, value, ...(isPast && { isPast }) } };
 }

@@ -35,6 +35,11 @@ export class Doubt {
     return this.#isDue;
   }
 
+  /** Whether a commit's outcome is not known yet: a store that was loaded anew would not learn of it. */
+  get isPending(): boolean {
+    return this.#timer !== undefined || this.#isDue;
+  }
+
   /** A commit's outcome is not known, or that of settling it. */
   begin(): void {
     if (this.#isClosed) return;

@@ -6,10 +6,17 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName, freezeDeep } from "../../protocol/value.ts";
-import { deletionKey, type StoreId, storeKey } from "../log/keys.ts";
+import { type StoreId, storeKey } from "../log/keys.ts";
 import type { Lane, LaneFigures } from "../log/lane.ts";
-import { listHeads, readHead, readStore } from "../log/reader.ts";
+import {
+  listHeads,
+  readHead,
+  type ReadStore,
+  readStore,
+} from "../log/reader.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
+import type { Recorded } from "../log/numbers.ts";
+import { type Past, readPast } from "../log/past.ts";
 import type { Origin } from "../log/records.ts";
 import type { Timer } from "../ports.ts";
 import type { Changer } from "./commit_queue.ts";
@@ -102,10 +109,9 @@ export class StoreRegistry {
     return read !== undefined && !this.#isExpired(read.head.expiresAtMs);
   }
 
-  /** Whether a deletion of the store by that call was committed before. */
-  async isDeletedBy(id: StoreId, origin: Origin): Promise<boolean> {
-    const { versionstamp } = await this.#env.kv.get(deletionKey(id, origin));
-    return versionstamp !== null;
+  /** What became of a write to a life of the store that has ended; undefined where there was none. */
+  async findPast(id: StoreId, origin: Origin): Promise<Recorded | undefined> {
+    return (await readPast(this.#env.kv, id)).numbers.find(origin, true);
   }
 
   /** Names of the stores that exist. */
@@ -155,11 +161,12 @@ export class StoreRegistry {
   /** Waits for what is queued, and lets go of everything. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#sweep?.cancel();
-    for (const timer of this.#expiries.values()) timer.cancel();
     await Promise.allSettled(
       [...this.#opening.values()].map(({ store }) => store),
     );
+    // Not before: a store that was being opened has set its timers with that.
+    this.#sweep?.cancel();
+    for (const timer of this.#expiries.values()) timer.cancel();
     // A compaction that ends later would ask for a commit when the KV is closed.
     await Promise.all([...this.#stores.values()].map((store) => store.close()));
     await Promise.all(this.#options.lanes.map((lane) => lane.idle()));
@@ -208,15 +215,24 @@ export class StoreRegistry {
       const { initial: state, ttlMs } = definition;
       const expiresAtMs = ttlMs === undefined
         ? undefined
-        : this.#env.clock.now() + ttlMs;
-      const read = expiresAtMs === undefined
-        ? { state }
-        : { state, expiresAtMs };
+        // A head with a fraction in it could not be read again.
+        : Math.ceil(this.#env.clock.now() + ttlMs);
+      const past = await this.#readPast(id);
+      const read = {
+        state,
+        past,
+        ...(expiresAtMs !== undefined && { expiresAtMs }),
+      };
       store = this.#make(id, definition, read);
     }
     if (!store) return undefined;
     if (creates && !store.isInitialized) {
-      await this.#initialize(store, definition);
+      try {
+        await this.#initialize(store, definition);
+      } catch (error) {
+        if (this.loaded(id) !== store) await store.close();
+        throw error;
+      }
     }
     if (store.ended) throw store.ended;
     this.#hold(store);
@@ -231,16 +247,27 @@ export class StoreRegistry {
     definition: StoreDefinition,
   ): Promise<Store | undefined> {
     for (;;) {
-      const read = await readStore(this.#env.kv, id);
+      const read = await this.#read(id);
       if (!read) return undefined;
       const state = freezeDeep(read.state);
       const store = this.#make(id, definition, { ...read, state });
       if (!this.#isExpired(read.head.expiresAtMs)) return store;
       // Until this commit it lives. Another server may be quicker, and begin the next life.
-      await store.delete().catch((error) => {
-        if (store.ended?.code !== "store_deleted") throw error;
+      await store.delete().catch(async (error) => {
+        if (store.ended?.code === "store_deleted") return;
+        // Nobody holds it: what it would still settle would outlive the server.
+        await store.close();
+        throw error;
       });
     }
+  }
+
+  #read(id: StoreId): Promise<ReadStore | undefined> {
+    return refuseFailure(id, readStore(this.#env.kv, id));
+  }
+
+  #readPast(id: StoreId): Promise<Past> {
+    return refuseFailure(id, readPast(this.#env.kv, id));
   }
 
   #make(
@@ -353,6 +380,19 @@ function initialization(overrides: StateObject): Changer {
       initialized: true,
     };
   };
+}
+
+/** Whoever writes to a store is told that it could not be read, and that nothing was written. */
+async function refuseFailure<T>(id: StoreId, read: Promise<T>): Promise<T> {
+  try {
+    return await read;
+  } catch (cause) {
+    if (cause instanceof HeadwaterError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = `Cannot read store "${id.name}": the KV failed: ${reason}`;
+    const outcome = "notApplied";
+    throw new HeadwaterError("unavailable", message, { cause, outcome });
+  }
 }
 
 function closedError(): HeadwaterError {

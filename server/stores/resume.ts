@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HeadwaterError } from "../../protocol/errors.ts";
 import type { ResumeToken } from "../../protocol/frames.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
@@ -22,6 +23,11 @@ export async function answerSubscription(
     await store.check();
   }
   if (store.ended) throw store.ended;
+  if (store.isGone) {
+    // The client may have seen the next life already, and must not be shown this one again.
+    const message = `Cannot follow store "${store.id.name}": it was deleted`;
+    throw new HeadwaterError("store_deleted", message);
+  }
   if (token.epoch === store.epoch && token.version > store.version) {
     await store.refute(token.version);
   }

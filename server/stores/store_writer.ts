@@ -50,7 +50,11 @@ export class StoreWriter {
   async entry(
     head: NextHead | undefined,
     batch: Batch,
-    { epoch, expiresAtMs }: { epoch: string; expiresAtMs: number | undefined },
+    { epoch, expiresAtMs, pastStamp }: {
+      epoch: string;
+      expiresAtMs: number | undefined;
+      pastStamp: string | null;
+    },
   ): Promise<NextCommit> {
     const { kv, random } = this.#env;
     const entry = this.#toEntry(head, batch);
@@ -67,8 +71,9 @@ export class StoreWriter {
       entry,
       entryBytes,
       ...(blob && { entryBlob: blob }),
+      ...(!head && { pastStamp }),
       head: {
-        ...(head ?? { floor: 0 }),
+        ...(head ?? { floor: 0, ...(pastStamp !== null && { hasPast: true }) }),
         epoch,
         version: entryVersion(entry),
         writer: entry.writer,
