@@ -19,6 +19,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #targetPort: number;
   readonly #server = createServer((down) => this.#accept(down));
   readonly #pairs = new Map<TcpSocket, TcpSocket>();
+  readonly #swallowed = new WeakSet<TcpSocket>();
   #isStalled = false;
   #isRefusing = false;
   #cutAt = Infinity;
@@ -78,6 +79,11 @@ export class TcpProxy implements AsyncDisposable {
     for (const up of this.#pairs.values()) up.resume();
   }
 
+  /** Lets nothing through any more, either way, on the connections that there are. */
+  swallow(): void {
+    for (const down of this.#pairs.keys()) this.#swallowed.add(down);
+  }
+
   /** Resets new connections from here on, or no longer. */
   refuse(isRefusing: boolean): void {
     this.#isRefusing = isRefusing;
@@ -107,7 +113,9 @@ export class TcpProxy implements AsyncDisposable {
       up.resetAndDestroy();
     });
     up.on("close", () => down.end());
-    down.on("data", (chunk: Buffer) => up.write(chunk));
+    down.on("data", (chunk: Buffer) => {
+      if (!this.#swallowed.has(down)) up.write(chunk);
+    });
     up.on("data", (chunk: Buffer) => this.#forward(chunk, { up, down }));
     if (this.#isStalled) up.pause();
   }
@@ -116,6 +124,7 @@ export class TcpProxy implements AsyncDisposable {
     chunk: Buffer,
     { up, down }: { up: TcpSocket; down: TcpSocket },
   ): void {
+    if (this.#swallowed.has(down)) return;
     const part = chunk.subarray(0, this.#cutAt - this.#bytesDown);
     this.#bytesDown += part.length;
     const isTaken = down.write(part);

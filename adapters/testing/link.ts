@@ -54,6 +54,9 @@ export interface LinkDirection {
   resume(): void;
 }
 
+/** A message that comes twice comes again within that. */
+const REPEAT_MS = 300;
+
 /** What a link needs of its network. */
 export interface LinkHost {
   readonly clock: VirtualClock;
@@ -191,12 +194,19 @@ export class Direction implements LinkDirection {
     this.#bufferedBytes += bytes.byteLength;
     this.#afterStall(() => this.#pass(bytes.byteLength));
     if (random.chance(faults.lose)) return;
-    const times = random.chance(faults.duplicate) ? 2 : 1;
-    for (let time = 0; time < times; time++) {
-      // A copy, as a real network makes one: what a sender changes later must not arrive.
-      const copy = bytes.slice();
-      this.#arrive(() => this.#to.receive(copy), bytes.byteLength);
-    }
+    // A copy, as a real network makes one: what a sender changes later must not arrive.
+    const copy = bytes.slice();
+    this.#arrive(() => this.#to.receive(copy), bytes.byteLength);
+    if (random.chance(faults.duplicate)) this.#repeat(copy);
+  }
+
+  /** Delivers a message once more, after others that were sent later. */
+  #repeat(bytes: Uint8Array<ArrayBuffer>): void {
+    const { clock, random } = this.#host;
+    const ms = random.integer(0, REPEAT_MS);
+    clock.schedule(ms, () => {
+      if (!this.#isOver) this.#arrive(() => this.#to.receive(bytes.slice()), 0);
+    });
   }
 
   /** Sends the end, a lost connection without a cause; nothing comes after it. */

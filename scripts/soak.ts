@@ -1,0 +1,127 @@
+/**
+ * Runs simulated histories: `deno task soak --histories 100000 --seed 1`.
+ *
+ * - `--histories N`: how many; 10,000
+ * - `--seed S`: the first seed; those after it follow
+ * - `--jobs J`: threads; one for each core
+ * - `--trace`: shows what was done in a history that fails
+ *
+ * @module
+ */
+import {
+  commandOf,
+  type Failure,
+  soak,
+  type SoakReport,
+} from "../tests/simulation/soak.ts";
+
+const OPTIONS = ["histories", "seed", "jobs"] as const;
+
+async function main(args: readonly string[]): Promise<number> {
+  const { histories, seed, jobs, isTraced } = readOptions(args);
+  const startedAtMs = performance.now();
+  const isTerminal = Deno.stdout.isTerminal();
+  let toldAtMs = startedAtMs;
+  const report = await soak({
+    histories,
+    seed,
+    jobs,
+    onProgress: (report) => {
+      const nowMs = performance.now();
+      if (nowMs - toldAtMs < (isTerminal ? 200 : 10_000)) return;
+      toldAtMs = nowMs;
+      tell(
+        progressOf(report, { histories, ms: nowMs - startedAtMs }),
+        isTerminal,
+      );
+    },
+  });
+  if (isTerminal) tell("", true);
+  for (const failure of report.failures.slice(0, 20)) show(failure, isTraced);
+  print(summaryOf(report, performance.now() - startedAtMs));
+  return report.failures.length > 0 ? 1 : 0;
+}
+
+function readOptions(args: readonly string[]) {
+  const values = {
+    histories: 10_000,
+    seed: 1,
+    jobs: navigator.hardwareConcurrency,
+  };
+  let isTraced = false;
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index]!; // in range
+    if (arg === "--trace") {
+      isTraced = true;
+      continue;
+    }
+    const name = OPTIONS.find((option) => arg === `--${option}`);
+    const value = Number(args[++index]);
+    if (!name || !Number.isSafeInteger(value)) {
+      const known = OPTIONS.map((option) => `--${option} N`).join(", ");
+      throw new TypeError(
+        `Cannot read "${arg} ${args[index]}": options are ${known}, --trace`,
+      );
+    }
+    values[name] = value;
+  }
+  return { ...values, isTraced };
+}
+
+function progressOf(
+  { histories: done, failures }: SoakReport,
+  { histories, ms }: { histories: number; ms: number },
+): string {
+  const perSecond = Math.round(done / ms * 1000);
+  const left = Math.round((histories - done) / Math.max(1, perSecond));
+  return `${count(done)} of ${
+    count(histories)
+  } histories, ${failures.length} failed, ${perSecond}/s, ${left} s left`;
+}
+
+function show(failure: Failure, isTraced: boolean): void {
+  print(`Seed ${failure.seed}: ${failure.failure}`);
+  if (isTraced) {
+    for (const line of failure.trace) print(`  ${line}`);
+    print(failure.stack);
+  }
+  print(`  ${commandOf(failure)}`);
+}
+
+function summaryOf(
+  { histories, figures, failures }: SoakReport,
+  ms: number,
+): string {
+  const rows = [
+    ["events", figures.events],
+    ["commits", figures.commits],
+    ["acknowledged writes", figures.acknowledged],
+    ["states shown to clients", figures.shown],
+    ["histories", histories],
+    ["failed", failures.length],
+  ] as const;
+  const lines = rows.map(([what, number]) =>
+    `${what.padEnd(26)}${count(number).padStart(14)}`
+  );
+  const seconds = ms / 1000;
+  return [
+    ...lines,
+    `${"seconds".padEnd(26)}${seconds.toFixed(1).padStart(14)}`,
+  ].join("\n");
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en");
+}
+
+/** On a terminal the line before is replaced. */
+function tell(line: string, isTerminal: boolean): void {
+  const text = isTerminal ? `\r\x1b[K${line}` : `${line}\n`;
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
+
+function print(text: string): void {
+  console.log(text);
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

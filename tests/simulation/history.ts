@@ -1,0 +1,87 @@
+/**
+ * One history: a world that is drawn from a seed, moves, rest, checks, end.
+ *
+ * @module
+ */
+import { createSimulation } from "../../adapters/testing/mod.ts";
+import { Breach } from "./breach.ts";
+import { settleAndCheck } from "./checks.ts";
+import { makeMove } from "./moves.ts";
+import { drawPlan } from "./plan.ts";
+import { World } from "./world.ts";
+
+/** What one history was made of. */
+export interface HistoryFigures {
+  events: number;
+  commits: number;
+  acknowledged: number;
+  shown: number;
+}
+
+/** A history in which a promise was broken. */
+export class FailedHistory extends Error {
+  override readonly name = "FailedHistory";
+  readonly seed: number;
+  readonly trace: readonly string[];
+
+  /** `cause` is what was noticed. */
+  constructor(seed: number, cause: unknown, trace: readonly string[]) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.seed = seed;
+    this.trace = trace;
+  }
+}
+
+/**
+ * Runs the history of a seed.
+ *
+ * @throws {FailedHistory} if a promise is broken.
+ */
+export async function runHistory(seed: number): Promise<HistoryFigures> {
+  const simulation = createSimulation({ seed });
+  const plan = drawPlan(simulation.random);
+  const world = new World(simulation, plan);
+  const onRejection = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    world.fail(
+      new Breach(
+        `A rejection was not handled: ${event.reason?.stack ?? event.reason}`,
+      ),
+    );
+  };
+  globalThis.addEventListener("unhandledrejection", onRejection);
+  try {
+    world.note(`the plan is ${JSON.stringify(plan)}`);
+    await live(world);
+    await settleAndCheck(world);
+    for (const person of [...world.people]) world.leave(person);
+    await simulation.close();
+    world.check();
+  } catch (error) {
+    throw new FailedHistory(seed, error, world.trace);
+  } finally {
+    globalThis.removeEventListener("unhandledrejection", onRejection);
+  }
+  return {
+    events: simulation.clock.eventCount,
+    commits: world.truth.commits,
+    acknowledged: world.writes.acknowledged,
+    shown: world.shown,
+  };
+}
+
+async function live(world: World): Promise<void> {
+  const { plan, random } = world;
+  world.launchAll();
+  for (let client = 0; client < plan.clients; client++) {
+    const person = world.enter();
+    for (const store of plan.stores) {
+      if (random.chance(0.5)) world.look(person, store);
+    }
+  }
+  if (random.chance(0.7)) await world.simulation.advance(100);
+  for (let move = 0; move < plan.moves; move++) {
+    await makeMove(world);
+    world.check();
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Looks over a client's shoulder: each state that it shows must be one that the
+ * store really had, and never an older one than it showed before.
+ *
+ * @module
+ */
+import type { Client, SubscriptionHandle } from "../../client/mod.ts";
+import type { Ledger } from "./application.ts";
+import { Breach } from "./breach.ts";
+import type { Moment, Truth } from "./truth.ts";
+
+/** One handle of a client, and what it has shown. */
+export class Observer {
+  readonly handle: SubscriptionHandle<Ledger>;
+  readonly store: string;
+  readonly #who: string;
+  readonly #truth: Truth;
+  #shown: Moment | undefined;
+  #isRefused = false;
+  /** States that it was shown. */
+  count = 0;
+
+  /** Subscribes `client` to `store`. */
+  constructor(
+    client: Client,
+    { who, store, truth, fail }: {
+      who: string;
+      store: string;
+      truth: Truth;
+      fail: (error: unknown) => void;
+    },
+  ) {
+    this.#who = who;
+    this.store = store;
+    this.#truth = truth;
+    this.handle = client.subscribe<Ledger>(store, (state) => {
+      try {
+        this.#show(state);
+      } catch (error) {
+        // Thrown on, it would only reach the client's "error" event.
+        fail(error);
+      }
+    });
+    // Whoever waits is told; here nobody waits.
+    this.handle.ready().catch(() => {});
+  }
+
+  /** Where the handle is; undefined while it has no state. */
+  get shown(): Moment | undefined {
+    return this.#shown;
+  }
+
+  /** The server has said that it cannot serve the store at the moment. */
+  refused(): void {
+    this.#isRefused = true;
+  }
+
+  /** Whether the handle shows `moment`, or a later one, as far as it must. */
+  shows(moment: Moment): boolean {
+    // It tells by `isStale` that it does not follow.
+    if (this.#isRefused && this.handle.isStale) return true;
+    const shown = this.#shown;
+    if (shown === undefined) return true;
+    // Where the KV was set back, an epoch may have had the same state in both pasts.
+    const isSame = shown.epoch === moment.epoch;
+    return isSame ? shown.version >= moment.version : !isBefore(shown, moment);
+  }
+
+  #show(state: Ledger): void {
+    this.count++;
+    const { version } = this.handle;
+    const moments = this.#truth.of(this.store).momentsOf(version ?? -1, state);
+    if (moments.length === 0) {
+      throw new Breach(
+        `${this.#who} shows ${this.store} at ${version} as it never was: ${
+          JSON.stringify(state).slice(0, 300)
+        }`,
+      );
+    }
+    const before = this.#shown;
+    // The earliest that fits: a later one is still open then.
+    const next = moments.find((moment) => !before || !isBefore(moment, before));
+    if (!next) {
+      throw new Breach(
+        `${this.#who} shows ${this.store} at ${version}, after ${before?.version}`,
+      );
+    }
+    this.#shown = next;
+  }
+}
+
+/** Whether `a` was before `b`; no version goes back within an epoch, whatever happened to the KV. */
+export function isBefore(a: Moment, b: Moment): boolean {
+  if (a.epoch === b.epoch && a.version < b.version) return true;
+  return a.life < b.life || (a.life === b.life && a.version < b.version);
+}

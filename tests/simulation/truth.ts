@@ -1,0 +1,353 @@
+/**
+ * What really happened: every state that every store ever had, told by what
+ * took effect in the KV and by nothing that a server says of itself.
+ *
+ * @module
+ */
+import { isDeepStrictEqual } from "node:util";
+import type {
+  AppliedWrite,
+  KvDatabase,
+} from "../../adapters/testing/simulated_kv.ts";
+import { decodeJson } from "../../protocol/codec.ts";
+import { applyPatch } from "../../protocol/patch.ts";
+import type { Json } from "../../protocol/value.ts";
+import { blobPrefix, logPrefix } from "../../server/log/keys.ts";
+import {
+  type BlobRef,
+  decodeBlobRef,
+  decodeEntry,
+  decodeHead,
+  type Head,
+  type LogEntry,
+  type Mutation,
+} from "../../server/log/records.ts";
+import type { KvKey } from "../../server/ports.ts";
+import { INITIAL, type Ledger } from "./application.ts";
+import { Breach } from "./breach.ts";
+
+/** The only namespace of the application. */
+const NAMESPACE = "default";
+
+/** A version of a life of a store; lives come one after the other. */
+export interface Moment {
+  readonly life: number;
+  readonly epoch: string;
+  readonly version: number;
+}
+
+/** A write that took effect. */
+export interface Effect extends Moment {
+  readonly n: number;
+  /** False once the KV was set back to before it. */
+  isKept: boolean;
+}
+
+/** One life of a store, from its creation to its deletion. */
+interface Life {
+  readonly epoch: string;
+  /** Version of the first of `states`. */
+  readonly base: number;
+  /** State of each version from `base` on. */
+  readonly states: Ledger[];
+  writer: string;
+  isOver: boolean;
+}
+
+/** All lives of one store. */
+class StoreTruth {
+  readonly name: string;
+  readonly lives: Life[] = [];
+  /** What was written under each tag, by the versions that did it. */
+  readonly effects = new Map<string, Effect[]>();
+  /** Numbered writes that took effect. */
+  readonly #origins = new Set<string>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** The life that goes on now. */
+  get life(): Life | undefined {
+    const life = this.lives.at(-1);
+    return life?.isOver ? undefined : life;
+  }
+
+  /** Version and state as the KV has them; undefined where the store does not exist. */
+  get newest(): { moment: Moment; state: Ledger } | undefined {
+    const { life } = this;
+    if (!life) return undefined;
+    const version = life.base + life.states.length - 1;
+    const moment = { life: this.lives.length - 1, epoch: life.epoch, version };
+    return { moment, state: life.states.at(-1)! }; // it has its first
+  }
+
+  /** Begins a life. */
+  begin(life: Life): void {
+    if (this.lives.some(({ epoch }) => epoch === life.epoch)) {
+      throw new Breach(`Store ${this.name} has the epoch ${life.epoch} twice`);
+    }
+    this.lives.push(life);
+  }
+
+  /** Adds what one commit wrote. */
+  append(entry: LogEntry, epoch: string): void {
+    const { life, name } = this;
+    if (!life || life.epoch !== epoch) {
+      throw new Breach(
+        `An entry of ${name} was written to an epoch that is over`,
+      );
+    }
+    const at = life.base + life.states.length - 1;
+    if (entry.from !== at) {
+      throw new Breach(
+        `An entry of ${name} begins at version ${entry.from}, the store is at ${at}`,
+      );
+    }
+    if (entry.previous !== life.writer) {
+      throw new Breach(`An entry of ${name} follows another past at ${at}`);
+    }
+    life.writer = entry.writer;
+    for (const mutation of entry.mutations) this.#mutate(life, mutation);
+  }
+
+  /** Every moment at which the store was in that state. */
+  momentsOf(version: number, state: unknown): Moment[] {
+    const moments: Moment[] = [];
+    for (const [index, { epoch, base, states }] of this.lives.entries()) {
+      const known = states[version - base];
+      if (known !== undefined && isDeepStrictEqual(known, state)) {
+        moments.push({ life: index, epoch, version });
+      }
+    }
+    return moments;
+  }
+
+  /** The KV was set back to a time when the store was at that version of that epoch. */
+  setBack(head: Head | undefined): void {
+    const before = this.lives.find(({ epoch }) => epoch === head?.epoch);
+    if (this.life) this.lives.at(-1)!.isOver = true; // it is the last
+    const version = head?.version ?? 0;
+    for (const effects of this.effects.values()) {
+      for (const effect of effects) {
+        const isBefore = before !== undefined &&
+          (effect.epoch === head!.epoch // set where `before` is
+            ? effect.version <= version
+            : effect.life < this.lives.indexOf(before));
+        effect.isKept &&= isBefore;
+      }
+    }
+    this.#origins.clear();
+    if (!before || !head) return;
+    const states = before.states.slice(0, version - before.base + 1);
+    this.lives.push({ ...before, states, writer: head.writer, isOver: false });
+  }
+
+  #mutate(life: Life, mutation: Mutation): void {
+    const before = life.states.at(-1)!; // a life has its first state
+    // The patch is the only thing that other servers and clients get to see.
+    const state = applyPatch(
+      before as unknown as Json,
+      mutation.patch,
+    ) as unknown as Ledger;
+    life.states.push(state);
+    const version = life.base + life.states.length - 1;
+    const { origin } = mutation;
+    if (origin) {
+      const key = `${origin.session}/${origin.call}/${origin.n}`;
+      if (this.#origins.has(key)) {
+        throw new Breach(`Write ${key} took effect twice in ${this.name}`);
+      }
+      this.#origins.add(key);
+    }
+    for (const [tag, times] of Object.entries(state.writes)) {
+      if (times === before.writes[tag]) continue;
+      this.#effect(tag, {
+        life: this.lives.length - 1,
+        epoch: life.epoch,
+        version,
+        n: state.n,
+        isKept: true,
+      });
+    }
+  }
+
+  #effect(tag: string, effect: Effect): void {
+    const effects = this.effects.get(tag) ?? [];
+    if (effects.some(({ isKept }) => isKept)) {
+      throw new Breach(`"${tag}" was written to ${this.name} twice`);
+    }
+    this.effects.set(tag, [...effects, effect]);
+  }
+}
+
+/** See the module's documentation. */
+export class Truth {
+  readonly #kv: KvDatabase;
+  readonly #stores = new Map<string, StoreTruth>();
+  /** Commits that wrote to a store. */
+  commits = 0;
+
+  /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it. */
+  constructor(kv: KvDatabase, fail: (error: unknown) => void) {
+    this.#kv = kv;
+    kv.onCommit = ({ writes }) => {
+      try {
+        this.#take(writes);
+      } catch (error) {
+        // Thrown on, it would be taken for a failure of the KV.
+        fail(error);
+      }
+    };
+  }
+
+  /** What happened to a store. */
+  of(name: string): StoreTruth {
+    const known = this.#stores.get(name);
+    if (known) return known;
+    const store = new StoreTruth(name);
+    this.#stores.set(name, store);
+    return store;
+  }
+
+  /** The KV holds what a backup held. */
+  setBack(): void {
+    for (const [name, store] of this.#stores) store.setBack(this.#headOf(name));
+  }
+
+  #take(writes: readonly AppliedWrite[]): void {
+    const heads = writes.filter(({ key }) => key[1] === "head");
+    for (const { key, value } of heads) {
+      if (value) this.#beginIfNew(key, decodeHead(value));
+    }
+    for (const { key, value } of writes) {
+      if (!value) this.#deleted(key);
+      else if (key[1] === "log") this.#append(key, value);
+    }
+    for (const { key } of heads) this.#checkReadable(String(key[3]));
+  }
+
+  #beginIfNew(key: KvKey, head: Head): void {
+    const store = this.of(String(key[3]));
+    if (store.life?.epoch === head.epoch) return;
+    // An epoch that begins with a state has taken it over from the one before.
+    const base = head.mintedFrom === undefined ? 0 : head.version;
+    const state = head.mintedFrom === undefined
+      ? INITIAL
+      : this.#snapshotOf(store.name, head);
+    if (store.life && head.mintedFrom === undefined) {
+      throw new Breach(`Store ${store.name} was created while it existed`);
+    }
+    if (store.life) store.lives.at(-1)!.isOver = true; // it is the last
+    const writer = head.mintedFrom === undefined ? "" : head.writer;
+    store.begin({
+      epoch: head.epoch,
+      base,
+      states: [state],
+      writer,
+      isOver: false,
+    });
+  }
+
+  #append(key: KvKey, value: unknown): void {
+    this.commits++;
+    this.of(String(key[3])).append(this.#entryOf(key, value), String(key[4]));
+  }
+
+  #deleted(key: KvKey): void {
+    const store = this.of(String(key[3]));
+    const { life } = store;
+    if (key[1] === "head" && life) life.isOver = true;
+    if (!life || key[4] !== life.epoch) return;
+    // What the head still promises must not be taken away.
+    const head = this.#headOf(store.name);
+    if (!head || head.epoch !== life.epoch) return;
+    if (key[1] === "log" && Number(key[5]) > head.floor) {
+      throw new Breach(
+        `The log of ${store.name} was cut above its floor ${head.floor}`,
+      );
+    }
+    if (key[1] === "blob" && key[5] === head.snapshot?.id) {
+      throw new Breach(
+        `The snapshot of ${store.name} was swept while it was in use`,
+      );
+    }
+  }
+
+  /** A snapshot and the log on top of it must give the state, at every moment. */
+  #checkReadable(name: string): void {
+    const head = this.#headOf(name);
+    const store = this.of(name);
+    const { newest, life } = store;
+    if (!head || !newest || !life) return;
+    if (head.version !== newest.moment.version || head.epoch !== life.epoch) {
+      throw new Breach(
+        `The head of ${name} is at ${head.version}, its log at ${newest.moment.version}`,
+      );
+    }
+    if (head.floor > (head.snapshot?.version ?? 0)) {
+      throw new Breach(`The floor of ${name} is above its snapshot`);
+    }
+    if (!head.snapshot) return;
+    const state = this.#snapshotOf(name, head);
+    const { version } = head.snapshot;
+    if (!isDeepStrictEqual(state, life.states[version - life.base])) {
+      throw new Breach(
+        `The snapshot of ${name} at ${version} is not what the store was`,
+      );
+    }
+    let next = version;
+    const id = { namespace: NAMESPACE, name };
+    for (const { key } of this.#kv.entries(logPrefix(id, head.epoch))) {
+      const last = Number(key.at(-1));
+      if (last > next) next = last;
+    }
+    if (next !== head.version) {
+      throw new Breach(
+        `The log of ${name} ends at ${next}, its head is at ${head.version}`,
+      );
+    }
+  }
+
+  #headOf(name: string): Head | undefined {
+    for (const { key, value } of this.#kv.entries(["hw", "head", NAMESPACE])) {
+      if (key[3] === name) return decodeHead(value);
+    }
+    return undefined;
+  }
+
+  #entryOf(key: KvKey, value: unknown): LogEntry {
+    const blob = decodeBlobRef(value);
+    if (!blob) return decodeEntry(value);
+    return decodeEntry(this.#bytesOf(String(key[3]), String(key[4]), blob));
+  }
+
+  #snapshotOf(name: string, { epoch, snapshot }: Head): Ledger {
+    if (!snapshot) {
+      throw new Breach(`An epoch of ${name} begins without a state`);
+    }
+    const bytes = this.#bytesOf(name, epoch, snapshot);
+    const state = decodeJson(bytes.subarray(0, snapshot.stateBytes));
+    return state as unknown as Ledger; // the application's stores have no other
+  }
+
+  #bytesOf(name: string, epoch: string, blob: BlobRef): Uint8Array {
+    const id = { namespace: NAMESPACE, name };
+    const chunks: Uint8Array[] = [];
+    for (const { value } of this.#kv.entries(blobPrefix(id, epoch, blob.id))) {
+      chunks.push(value as Uint8Array); // the log stores nothing else there
+    }
+    if (chunks.length !== blob.chunks) {
+      throw new Breach(
+        `${chunks.length} of ${blob.chunks} chunks of ${name} are there`,
+      );
+    }
+    const bytes = new Uint8Array(blob.bytes);
+    let offset = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, offset);
+      offset += chunk.byteLength;
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,42 @@
+/// <reference lib="deno.worker" />
+/**
+ * Runs histories in a thread of its own.
+ *
+ * @module
+ */
+import { FailedHistory, type HistoryFigures, runHistory } from "./history.ts";
+
+/** Seeds to run: `from`, and those after it. */
+export interface Assignment {
+  readonly from: number;
+  readonly count: number;
+}
+
+/** What came of one history. */
+export type Result =
+  | { readonly seed: number; readonly figures: HistoryFigures }
+  | {
+    readonly seed: number;
+    readonly failure: string;
+    readonly stack: string;
+    readonly trace: readonly string[];
+  };
+
+self.onmessage = async ({ data }: MessageEvent<Assignment>) => {
+  const results: Result[] = [];
+  for (let seed = data.from; seed < data.from + data.count; seed++) {
+    results.push(await resultOf(seed));
+  }
+  self.postMessage(results);
+};
+
+async function resultOf(seed: number): Promise<Result> {
+  try {
+    return { seed, figures: await runHistory(seed) };
+  } catch (error) {
+    if (!(error instanceof FailedHistory)) throw error;
+    const { message: failure, trace, cause } = error;
+    const stack = cause instanceof Error ? cause.stack ?? "" : "";
+    return { seed, failure, stack, trace };
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * One history in the making: the simulation, the application on its servers, the
+ * people at its clients, and what is known about all of them.
+ *
+ * @module
+ */
+import type {
+  SeededRandom,
+  SimulatedClient,
+  SimulatedServer,
+  Simulation,
+} from "../../adapters/testing/mod.ts";
+import type { KvBackup } from "../../adapters/testing/simulated_kv.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import type { Health } from "../../server/http/routes.ts";
+import {
+  add,
+  defineApplication,
+  type Ledger,
+  type Receipt,
+  type Task,
+} from "./application.ts";
+import { Breach } from "./breach.ts";
+import { Observer } from "./observer.ts";
+import type { Plan } from "./plan.ts";
+import { Truth } from "./truth.ts";
+import { Writes } from "./writes.ts";
+
+/** A client, and what it looks at. */
+export interface Person {
+  readonly name: string;
+  readonly running: SimulatedClient;
+  readonly observers: Map<string, Observer>;
+  /** Calls without an answer. */
+  pending: number;
+}
+
+/** A state without its bulk is smaller, in any history. */
+const SMALL_STATE_BYTES = 10_000;
+
+/** How long a client waits for an answer. */
+const RPC_MS = 20_000;
+
+/** See the module's documentation. */
+export class World {
+  readonly simulation: Simulation;
+  readonly plan: Plan;
+  readonly random: SeededRandom;
+  readonly truth: Truth;
+  readonly writes: Writes = new Writes();
+  readonly people: Person[] = [];
+  /** What was done, for whoever has to understand a failure. */
+  readonly trace: string[] = [];
+  /** States that clients were shown. */
+  shown = 0;
+  #failure: unknown;
+  #backup: KvBackup | undefined;
+  #isRestored = false;
+  #isWell = false;
+  #tags = 0;
+  #names = 0;
+
+  /** An empty world. */
+  constructor(simulation: Simulation, plan: Plan) {
+    this.simulation = simulation;
+    this.plan = plan;
+    this.random = simulation.random;
+    this.truth = new Truth(simulation.kv, (error) => this.fail(error));
+    // A watch on a file tells nothing of other processes.
+    simulation.kv.faults.isWatchShared = !plan.isLocal;
+    this.heal();
+  }
+
+  /** Name of a server of the plan that does not run. */
+  get stoppedServer(): string | undefined {
+    const { plan, simulation: { servers } } = this;
+    for (let number = 1; number <= plan.servers; number++) {
+      const name = `server-${number}`;
+      if (!servers.some((server) => server.name === name)) return name;
+    }
+    return undefined;
+  }
+
+  /** One of the stores that the plan uses. */
+  pickStore(): string {
+    return this.random.pick(this.plan.stores);
+  }
+
+  /** One of them that may be deleted. */
+  pickDynamicStore(): string {
+    const dynamic = this.plan.stores.filter((name) => name.includes(":"));
+    return this.random.pick(dynamic);
+  }
+
+  /** Ends what goes wrong with the KV; it stays as far away as it was. */
+  healKv(): void {
+    const { faults } = this.simulation.kv;
+    faults.heal();
+    faults.latencyMs = this.plan.latencyMs;
+  }
+
+  /** From here on nothing goes wrong any more: whatever is asked for is done. */
+  makeWell(): void {
+    this.#isWell = true;
+  }
+
+  /** Ends everything that goes wrong. */
+  heal(): void {
+    this.simulation.heal();
+    this.healKv();
+    this.simulation.network.faults.latencyMs = this.plan.latencyMs;
+  }
+
+  /** Whether there is a backup of the KV. */
+  get isBackedUp(): boolean {
+    return this.#backup !== undefined;
+  }
+
+  /** Takes a backup of the KV. */
+  backUp(): void {
+    this.note("a backup is taken");
+    this.#backup = this.simulation.kv.backup();
+  }
+
+  /** Sets the KV back to the backup, while servers run or not. */
+  restore(): void {
+    if (!this.#backup) return;
+    this.note("the backup is restored");
+    const { kv, network, servers } = this.simulation;
+    // A server that compacts must not survive it: what it trims may be needed again.
+    const survive = this.plan.padSize < 1_000 && this.random.chance(0.5);
+    kv.faults.outlives = 0;
+    if (!survive) { for (const server of servers) server.crash(); }
+    for (const link of network.links) link.cut();
+    // A file that is restored gives versionstamps a second time. A server that has seen
+    // the first could not tell, which is why it must not run meanwhile.
+    const { stamp } = survive ? kv.backup() : this.#backup;
+    kv.restore({ ...this.#backup, stamp });
+    this.truth.setBack();
+    this.#isRestored = true;
+  }
+
+  /** Lets every server find out that the KV was set back: with its next write to a store. */
+  touchAll(): void {
+    if (!this.#isRestored) return;
+    for (const server of this.simulation.servers) {
+      for (const store of this.plan.stores) this.update(server, store);
+    }
+  }
+
+  /** Notes what is done, with its time. */
+  note(what: string): void {
+    const at = (this.simulation.clock.elapsedMs / 1000).toFixed(3);
+    this.trace.push(`${at} ${what}`);
+  }
+
+  /** Notes that a promise was broken, wherever that was noticed. */
+  readonly fail = (error: unknown): void => {
+    this.#failure ??= error;
+  };
+
+  /** Throws what was noticed. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** What waits for clients that do not read has a bound, whatever is written meanwhile. */
+  readonly checkBacklog = (
+    server: string,
+    { slow, slowBytes }: Health,
+  ): void => {
+    const { outboxBytes, padSize, stores } = this.plan;
+    // One message may go over the bound, with a snapshot of every store, and answers.
+    const each = outboxBytes + stores.length * (padSize + SMALL_STATE_BYTES);
+    const most = 2 * Number(slow) * each;
+    if (Number(slowBytes) <= most) return;
+    throw new Breach(
+      `${slowBytes} bytes wait in ${server} for ${slow} clients, over ${most}`,
+    );
+  };
+
+  /** Starts the server of that name, which may crash before it listens. */
+  launch(name: string): SimulatedServer {
+    const { plan } = this;
+    const started = this.simulation.launchServer(
+      (server, clock) =>
+        defineApplication(server, {
+          clock,
+          keptVersions: plan.keptVersions,
+          newId: () => String(++this.#names),
+        }),
+      {
+        name,
+        isLocal: plan.isLocal,
+        sync: plan.sync,
+        heartbeatMs: 5_000,
+        limits: {
+          outboxBytes: plan.outboxBytes,
+          commitMs: plan.commitMs,
+          idleMs: 8_000,
+          stallMs: 8_000,
+        },
+      },
+    );
+    // Whoever starts a server that cannot open its KV tries again.
+    started.listening.catch(() => {
+      this.note(`${name} could not start`);
+      started.crash();
+    });
+    return started;
+  }
+
+  /** Starts every server of the plan that does not run. */
+  launchAll(): void {
+    for (let name = this.stoppedServer; name; name = this.stoppedServer) {
+      this.note(`${name} starts`);
+      this.launch(name);
+    }
+  }
+
+  /** Adds a client that looks at some stores. */
+  enter(): Person {
+    const running = this.simulation.createClient({
+      rpcTimeoutMs: RPC_MS,
+      reconnectDelayMs: 100,
+      reconnectMaxMs: 2_000,
+      reportError: this.fail,
+    });
+    const person: Person = {
+      name: `client ${++this.#names}`,
+      running,
+      observers: new Map<string, Observer>(),
+      pending: 0,
+    };
+    running.client.on("error", (error) => {
+      this.#refuseFalseWords(error);
+      // Which of them is not known to whoever listens.
+      for (const observer of person.observers.values()) observer.refused();
+    });
+    running.client.on("storeDeleted", (name) => person.observers.delete(name));
+    this.people.push(person);
+    return person;
+  }
+
+  /** Lets a client look at a store, if it does not. */
+  look(person: Person, store: string): void {
+    if (person.observers.has(store)) return;
+    const { name: who, running: { client } } = person;
+    const { truth, fail } = this;
+    const observer = new Observer(client, { who, store, truth, fail });
+    person.observers.set(store, observer);
+  }
+
+  /** Takes a client out. */
+  leave(person: Person): void {
+    this.people.splice(this.people.indexOf(person), 1);
+    for (const { count } of person.observers.values()) this.shown += count;
+  }
+
+  /** A tag that no other write has. */
+  newTag(): string {
+    return `t${++this.#tags}`;
+  }
+
+  /** Calls a function, and checks what comes back. */
+  call(person: Person, name: string, stores: readonly string[]): void {
+    const { truth, writes } = this;
+    const task = this.#taskOf(stores);
+    this.note(`${person.name} calls ${name} ${task.tag} on ${stores}`);
+    writes.ask(task.tag, stores);
+    person.pending++;
+    person.running.client.call<Receipt[] | undefined>(name, task).then(
+      (receipts = []) => {
+        this.note(`${person.name} has the answer to ${task.tag}`);
+        writes.acknowledge(truth, receipts);
+        for (const receipt of receipts) this.#checkShown(person, receipt);
+      },
+      (error) => {
+        this.note(`${person.name} is told of ${task.tag}: ${error}`);
+        // A store that ends by its time takes with it what is about to be written.
+        const hasExpired = String(error).includes("was deleted");
+        if (this.#isWell && !hasExpired) {
+          this.fail(new Breach(`Nothing is wrong, yet a call fails: ${error}`));
+        }
+        this.#refuseFalseWords(error);
+        // Which of several stores an error is about is not known.
+        const known = stores.length === 1 ? stores : [];
+        writes.failed(task.tag, known, error);
+      },
+    ).catch(this.fail).finally(() => person.pending--);
+  }
+
+  /** Writes on a server, outside of any call. */
+  update({ name, server }: SimulatedServer, store: string): void {
+    const { truth, writes } = this;
+    const task = this.#taskOf([store]);
+    this.note(`${name} updates ${store} with ${task.tag}`);
+    writes.ask(task.tag, [store]);
+    add(server.store<Ledger>(store)!, task).then( // one of STORES
+      (receipt) => writes.acknowledge(truth, [receipt]),
+      (error) => writes.failed(task.tag, [store], error),
+    ).catch(this.fail);
+  }
+
+  /** Nothing here corrupts the KV: whoever says so has read it wrongly. */
+  #refuseFalseWords(error: unknown): void {
+    if (!(error instanceof HeadwaterError)) return;
+    // Nobody is told that a call is not awaited any more who awaits it.
+    // What is read while the KV is set back does not fit together.
+    const isCorrupt = error.code === "store_unreadable" && !this.#isRestored;
+    const isFalse = isCorrupt ||
+      error.message.includes("not awaited any more");
+    if (isFalse) this.fail(new Breach(`A client was told: ${error.message}`));
+  }
+
+  #taskOf(stores: readonly string[]): Task {
+    const { padSize } = this.plan;
+    const tag = this.newTag();
+    if (padSize === 0 || this.random.chance(0.3)) return { tag, stores };
+    return { tag, stores, size: this.random.integer(0, padSize) };
+  }
+
+  /** When a call is answered, its caller's own subscriptions show what it did. */
+  #checkShown(person: Person, { store, tag, version }: Receipt): void {
+    const observer = person.observers.get(store);
+    const effect = this.truth.of(store).effects.get(tag)
+      ?.find((one) => one.version === version);
+    if (!observer || !effect?.isKept || observer.shows(effect)) return;
+    // What was to be shown may have been lost on the way, without a word.
+    if (this.plan.isBroken) return;
+    const { epoch, version: shown } = observer.shown!; // else it shows() anything
+    throw new Breach(
+      `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} (epoch ${epoch})`,
+    );
+  }
+}

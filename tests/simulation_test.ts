@@ -1,0 +1,24 @@
+/** Thousands of simulated histories, each of which must keep every promise. */
+import assert from "node:assert/strict";
+import { commandOf, soak } from "./simulation/soak.ts";
+
+const HISTORIES = 5_000;
+/** Any number will do; a fixed one keeps a green run green. */
+const SEED = 1;
+
+Deno.test(`Simulator: ${HISTORIES} histories keep every promise`, async () => {
+  const { histories, failures, figures } = await soak({
+    seed: SEED,
+    histories: HISTORIES,
+    jobs: navigator.hardwareConcurrency,
+    stopsAtFailure: true,
+  });
+  const told = failures.map((failure) =>
+    `Seed ${failure.seed}: ${failure.failure}\n  ${commandOf(failure)}`
+  );
+  assert.equal(told.length, 0, told.join("\n"));
+  assert.equal(histories, HISTORIES);
+  // A simulation in which little happens would pass, too.
+  assert.ok(figures.acknowledged > 10 * HISTORIES, JSON.stringify(figures));
+  assert.ok(figures.shown > 10 * HISTORIES, JSON.stringify(figures));
+});
