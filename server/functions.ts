@@ -8,7 +8,7 @@
 import { encodeFrame } from "../protocol/codec.ts";
 import { toErrorBody } from "../protocol/error_body.ts";
 import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
-import type { CallFrame } from "../protocol/frames.ts";
+import type { CallFrame, ResultFrame } from "../protocol/frames.ts";
 import { cleanName, cleanValue, type Json } from "../protocol/value.ts";
 import { CallScope, type CallScopes } from "./call_scope.ts";
 import type { Answers, RecordedAnswer, WrittenTo } from "./log/answers.ts";
@@ -107,16 +107,18 @@ export class Functions {
   }
 
   /** The answer to a call; never rejects. */
-  call(
+  async call(
     env: FunctionsEnvironment,
     session: Session,
     frame: CallFrame,
   ): Promise<Answer> {
-    return session.answer(
+    const answer = await session.answer(
       frame.id,
       frame.oldest,
       () => this.#answer(env, session, frame),
     );
+    const { doubtful = answer.frame } = answer;
+    return frame.resent ? { ...answer, frame: doubtful } : answer;
   }
 
   async #answer(
@@ -135,11 +137,15 @@ export class Functions {
       outcome = { error: toErrorBody(error, "function_failed"), written: [] };
     }
     const { value, error, written } = outcome;
-    const result = error ? { error } : value === undefined ? {} : { value };
-    return {
-      frame: encodeFrame({ type: "res", id: frame.id, ...result }),
-      written,
-    };
+    const encode = (result: Pick<ResultFrame, "value" | "error">) =>
+      encodeFrame({ type: "res", id: frame.id, ...result });
+    if (!error) {
+      return { frame: encode(value === undefined ? {} : { value }), written };
+    }
+    const answer = { frame: encode({ error }), written };
+    if (error.outcome !== "notApplied") return answer;
+    const doubtful = encode({ error: { ...error, outcome: "unknown" } });
+    return error.code === "unavailable" ? { ...answer, doubtful } : answer;
   }
 
   async #run(

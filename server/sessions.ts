@@ -17,6 +17,11 @@ export interface Answer {
   readonly frame: Uint8Array<ArrayBuffer>;
   /** What the caller's subscriptions must show when it gets the answer. */
   readonly written: readonly WrittenTo[];
+  /**
+   * The frame for a call that was sent again, where this run knows of itself alone
+   * that it has written nothing: another server's run may have.
+   */
+  readonly doubtful?: Uint8Array<ArrayBuffer>;
 }
 
 /** An answer above this size is not kept: the call runs again, and its writes give the first values. */

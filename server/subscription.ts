@@ -55,9 +55,10 @@ export class Subscription implements Subscriber {
   shows(epoch: string, version: number): boolean {
     // While its store is being opened, the client has what it had before it connected.
     if (!this.#store) return this.#isOver;
-    // Of another life it shows something as soon as anything of its own was sent.
-    if (this.#store.epoch !== epoch) return this.#sent !== undefined;
-    return this.#sent !== undefined && this.#sent >= version;
+    if (this.#sent === undefined) return false;
+    if (this.#store.epoch === epoch) return this.#sent >= version;
+    // Another life: the next one, of which anything shows it, or one that is about to end.
+    return !this.#store.isGone;
   }
 
   /** Begins to follow the store, from what the client has. */

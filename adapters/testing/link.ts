@@ -23,7 +23,7 @@ export interface NetworkFaults {
    * broken proxy does it. At first 0.
    */
   lose: number;
-  /** Chance that a message arrives twice, by such a proxy. At first 0. */
+  /** Chance that a message to a client arrives twice, by such a proxy. At first 0. */
   duplicate: number;
   /** Bytes that each direction of a connection carries in a millisecond. At first `Infinity`. */
   bytesPerMs: number;
@@ -85,6 +85,8 @@ export interface CloseFrame {
 interface Receiver {
   /** The process there: what arrives while it is suspended waits. */
   readonly clock: HostClock;
+  /** Whether messages may come twice. */
+  readonly isRepeated: boolean;
   receive(bytes: Uint8Array<ArrayBuffer>): void;
   ended(cause: CloseFrame | undefined): void;
 }
@@ -112,12 +114,14 @@ export class SimulatedLink implements Link {
     this.serverClock = serverClock;
     this.up = new Direction(host, {
       clock: serverClock,
+      isRepeated: false,
       receive: (bytes) => server.receive(bytes),
       // Deno may say it twice; the core has to bear that.
       ended: () => server.ended(host.random.chance(0.2) ? 2 : 1),
     });
     this.down = new Direction(host, {
       clock: clientClock,
+      isRepeated: true,
       receive: (bytes) => client.receive(bytes),
       ended: (cause) => client.ended(cause),
     });
@@ -197,7 +201,9 @@ export class Direction implements LinkDirection {
     // A copy, as a real network makes one: what a sender changes later must not arrive.
     const copy = bytes.slice();
     this.#arrive(() => this.#to.receive(copy), bytes.byteLength);
-    if (random.chance(faults.duplicate)) this.#repeat(copy);
+    if (this.#to.isRepeated && random.chance(faults.duplicate)) {
+      this.#repeat(copy);
+    }
   }
 
   /** Delivers a message once more, after others that were sent later. */

@@ -256,14 +256,6 @@ export const MUTANTS: readonly Mutant[] = [
     }],
   },
   {
-    name: "a log that ends too early is taken for whole",
-    edits: [{
-      file: "server/log/reader.ts",
-      find: "return reached === head.version ? entries : undefined;",
-      replace: "return entries;",
-    }],
-  },
-  {
     name: "the numbers of writes are not in the snapshot",
     edits: [{
       file: "server/log/compaction.ts",

@@ -118,6 +118,12 @@ export function defineApplication(
     } catch (error) {
       const isRefused = error instanceof HeadwaterError &&
         error.code === "refused";
+      // Both runs of a call must be told the same, or they part here.
+      const isOwn = error instanceof Error && error.message === "Even";
+      if (isOwn && !isRefused) {
+        await add(storeOf(stores[0]!), { tag: `${task.tag}.other` });
+        return [];
+      }
       if (!isRefused) throw error;
       return [await add(storeOf(stores[0]!), task)];
     }

@@ -78,6 +78,24 @@ const MOVES: readonly Move[] = [
     run: (world) => callOf(world, ["remove"], [world.pickDynamicStore()]),
   },
   {
+    name: "remove a store between the two runs of a call",
+    weight: always(4),
+    run: async (world) => {
+      const { random, simulation } = world;
+      const person = random.pick(world.people);
+      const store = world.pickDynamicStore();
+      world.call(person, "add", [store]);
+      await simulation.advance(random.integer(0, 40));
+      for (const link of person.running.links) link.cut();
+      world.call(random.pick(world.people), "remove", [store]);
+      await simulation.advance(random.integer(0, 40));
+      // Each may begin the next life, or find that it has begun.
+      for (const server of simulation.servers) world.update(server, store);
+      await simulation.advance(random.integer(0, 60));
+      if (random.chance(0.3)) onServer(world, (server) => crash(world, server));
+    },
+  },
+  {
     name: "look",
     weight: always(8),
     run: (world) => {
@@ -121,8 +139,23 @@ const MOVES: readonly Move[] = [
       }),
   },
   {
+    name: "write to who does not read",
+    weight: network(3),
+    run: async (world) => {
+      const { random, simulation } = world;
+      for (const link of random.pick(world.people).running.links) {
+        link.down.stall();
+        simulation.clock.schedule(5_000, () => link.down.resume());
+      }
+      for (let i = 0; i < 25; i++) {
+        onServer(world, (server) => world.update(server, world.pickStore()));
+        await simulation.advance(2);
+      }
+    },
+  },
+  {
     name: "ask for the health",
-    weight: network(4),
+    weight: network(10),
     run: ({ simulation, checkBacklog, fail }) => {
       for (const { name, server } of simulation.servers) {
         server.health().then((health) => checkBacklog(name, health)).catch(
@@ -256,8 +289,6 @@ const MOVES: readonly Move[] = [
       faults.latencyMs = random.pick([plan.latencyMs, [1, 5], [0, 200]]);
       faults.refuse = random.pick([0, 0, 0.5]);
       faults.bytesPerMs = random.pick([Infinity, Infinity, 100, 10]);
-      faults.lose = plan.isBroken ? random.pick([0, 0.05]) : 0;
-      faults.duplicate = plan.isBroken ? random.pick([0, 0.1]) : 0;
       world.note(`the network changes: ${JSON.stringify(faults)}`);
     },
   },

@@ -54,7 +54,7 @@ export interface Plan {
 export function drawPlan(random: SeededRandom): Plan {
   const servers = random.pick([1, 1, 2, 2, 2, 3]);
   const trouble = () => random.chance(0.25) ? 0 : random.float();
-  const isLong = random.chance(0.06);
+  const isLong = random.chance(0.1);
   return {
     servers: isLong ? Math.max(2, servers) : servers,
     clients: random.integer(1, 3),
@@ -69,7 +69,7 @@ export function drawPlan(random: SeededRandom): Plan {
     padSize: random.pick(PAD_SIZES),
     outboxBytes: random.pick([2_000, 20_000, 256 * 1024]),
     trouble: { network: trouble(), kv: trouble(), processes: trouble() },
-    isBroken: random.chance(0.15),
+    isBroken: random.chance(0.2),
     isRestored: random.chance(0.18),
     commitMs: random.pick([500, 500, 5_000]),
   };

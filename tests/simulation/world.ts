@@ -69,6 +69,10 @@ export class World {
     // A watch on a file tells nothing of other processes.
     simulation.kv.faults.isWatchShared = !plan.isLocal;
     this.heal();
+    if (plan.isBroken) {
+      simulation.network.faults.lose = 0.03;
+      simulation.network.faults.duplicate = 0.2;
+    }
   }
 
   /** Name of a server of the plan that does not run. */
@@ -172,7 +176,7 @@ export class World {
     const { outboxBytes, padSize, stores } = this.plan;
     // One message may go over the bound, with a snapshot of every store, and answers.
     const each = outboxBytes + stores.length * (padSize + SMALL_STATE_BYTES);
-    const most = 2 * Number(slow) * each;
+    const most = 1.5 * Number(slow) * each;
     if (Number(slowBytes) <= most) return;
     throw new Breach(
       `${slowBytes} bytes wait in ${server} for ${slow} clients, over ${most}`,

@@ -71,6 +71,9 @@ export class Writes {
   /** Compares what was told with what is true, at the end. */
   check(truth: Truth): void {
     for (const { store, tag, outcome } of this.#writes.values()) {
+      if (isKept(truth, store, `${tag}.other`)) {
+        throw new Breach(`The call of "${tag}" was told another error`);
+      }
       if (isKept(truth, store, tag) && isKept(truth, store, `${tag}.odd`)) {
         throw new Breach(`The call of "${tag}" took both of its branches`);
       }
