@@ -15,6 +15,7 @@ import type { Answers, RecordedAnswer, WrittenTo } from "./log/answers.ts";
 import { loggerOf } from "./logger.ts";
 import type { Clock } from "./ports.ts";
 import type { Answer, Session, Sessions } from "./sessions.ts";
+import { NOT_NOW } from "./stores/access.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 
 /** What a function's handler knows of its call. */
@@ -145,7 +146,7 @@ export class Functions {
     const answer = { frame: encode({ error }), written };
     if (error.outcome !== "notApplied") return answer;
     const doubtful = encode({ error: { ...error, outcome: "unknown" } });
-    return error.code === "unavailable" ? { ...answer, doubtful } : answer;
+    return NOT_NOW.has(error.code) ? { ...answer, doubtful } : answer;
   }
 
   async #run(

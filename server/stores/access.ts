@@ -204,7 +204,7 @@ function noteWritten(
 }
 
 /** Errors of a write that was not made now, whatever became of it before. */
-const NOT_NOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const NOT_NOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "unavailable",
   "closed",
   "store_deleted",

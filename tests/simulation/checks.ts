@@ -79,6 +79,8 @@ async function inTime(
 ): Promise<void> {
   // Looked at now and then: at each event it would be half of all work.
   for (let waitedMs = 0; waitedMs <= limitMs; waitedMs += LOOK_MS) {
+    // One that could not open its KV, or was closing, has ended meanwhile.
+    world.launchAll();
     if (isDone()) return;
     await world.simulation.advance(LOOK_MS);
     world.check();
@@ -88,8 +90,6 @@ async function inTime(
 }
 
 function isAtRest(world: World): boolean {
-  // One that could not open its KV has given up meanwhile.
-  world.launchAll();
   return restless(world, true).length === 0;
 }
 

@@ -15,6 +15,7 @@ export class Observer {
   readonly store: string;
   readonly #who: string;
   readonly #truth: Truth;
+  readonly #isBroken: boolean;
   #shown: Moment | undefined;
   #isRefused = false;
   /** States that it was shown. */
@@ -23,8 +24,10 @@ export class Observer {
   /** Subscribes `client` to `store`. */
   constructor(
     client: Client,
-    { who, store, truth, fail }: {
+    { who, store, truth, isBroken, fail }: {
       who: string;
+      /** Whether messages are lost and repeated on the way. */
+      isBroken: boolean;
       store: string;
       truth: Truth;
       fail: (error: unknown) => void;
@@ -33,6 +36,7 @@ export class Observer {
     this.#who = who;
     this.store = store;
     this.#truth = truth;
+    this.#isBroken = isBroken;
     this.handle = client.subscribe<Ledger>(store, (state) => {
       try {
         this.#show(state);
@@ -79,7 +83,11 @@ export class Observer {
     }
     const before = this.#shown;
     // The earliest that fits: a later one is still open then.
-    const next = moments.find((moment) => !before || !isBefore(moment, before));
+    const next = moments.find((moment) =>
+      !before || !isBefore(moment, before) ||
+      // A proxy that repeats messages may bring back a life that is over.
+      (this.#isBroken && moment.epoch !== before.epoch)
+    );
     if (!next) {
       throw new Breach(
         `${this.#who} shows ${this.store} at ${version}, after ${before?.version}`,

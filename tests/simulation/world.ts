@@ -250,8 +250,14 @@ export class World {
   look(person: Person, store: string): void {
     if (person.observers.has(store)) return;
     const { name: who, running: { client } } = person;
-    const { truth, fail } = this;
-    const observer = new Observer(client, { who, store, truth, fail });
+    const { truth, fail, plan: { isBroken } } = this;
+    const observer = new Observer(client, {
+      who,
+      store,
+      truth,
+      isBroken,
+      fail,
+    });
     person.observers.set(store, observer);
   }
 
@@ -312,7 +318,11 @@ export class World {
     // Nobody is told that a call is not awaited any more who awaits it.
     // What is read while the KV is set back does not fit together.
     const isCorrupt = error.code === "store_unreadable" && !this.#isRestored;
-    const isFalse = isCorrupt ||
+    // A session outlives every connection: what became of a call can be told.
+    const isForgotten = error.code === "unknown" &&
+      error.message.includes("its session is over") && !this.plan.isBroken &&
+      this.plan.trouble.kv === 0 && !this.#isRestored;
+    const isFalse = isCorrupt || isForgotten ||
       error.message.includes("not awaited any more");
     if (isFalse) this.fail(new Breach(`A client was told: ${error.message}`));
   }
