@@ -42,7 +42,7 @@ export async function settleAndCheck(world: World): Promise<void> {
   await inTime(world, () => isAtRest(world), REST_MS);
   world.check();
   await lastRound(world);
-  writes.check(truth);
+  writes.check(truth, world);
   for (const store of STORES) await checkStored(world, store);
 }
 

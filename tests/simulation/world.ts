@@ -120,6 +120,11 @@ export class World {
     return this.#backup !== undefined;
   }
 
+  /** Whether the KV was set back to it. */
+  get isRestored(): boolean {
+    return this.#isRestored;
+  }
+
   /** Takes a backup of the KV. */
   backUp(): void {
     this.note("a backup is taken");
