@@ -350,6 +350,8 @@ const MOVES: readonly Move[] = [
     name: "restore a backup",
     weight: ({ plan }) => plan.isRestored ? 3 : 0,
     run: (world) => {
+      // Once: twice could bring back an epoch that the first time has ended.
+      if (world.isRestored) return;
       if (world.isBackedUp) return world.restore();
       world.backUp();
     },
