@@ -19,13 +19,13 @@ import type { Recorded } from "../log/numbers.ts";
 import { type Past, readPast } from "../log/past.ts";
 import type { Origin } from "../log/records.ts";
 import type { Timer } from "../ports.ts";
-import type { Changer } from "./commit_queue.ts";
 import {
   type Definitions,
   type StateObject,
   type StoreDefinition,
   toState,
 } from "./definition.ts";
+import { initialization } from "./initialization.ts";
 import { Store, type StoreEnvironment } from "./store.ts";
 
 /** An end that could not be committed is tried again after so long. */
@@ -366,20 +366,6 @@ export class StoreRegistry {
   #isExpired(expiresAtMs: number | undefined): boolean {
     return expiresAtMs !== undefined && expiresAtMs <= this.#env.clock.now();
   }
-}
-
-/** The change by which a store is born, or comes to life again after a reset. */
-function initialization(overrides: StateObject): Changer {
-  return (state, isInitialized) => {
-    if (isInitialized) return { state, patch: [], value: undefined };
-    const next = freezeDeep({ ...state as StateObject, ...overrides });
-    return {
-      state: next,
-      patch: [{ op: "replace", path: [], value: next }],
-      value: undefined,
-      initialized: true,
-    };
-  };
 }
 
 /** Whoever writes to a store is told that it could not be read, and that nothing was written. */
