@@ -277,6 +277,7 @@ class HeadwaterClient implements Client {
           break;
         case "welcome":
         case "parts":
+        case "own":
           break;
         default:
           unreachable(frame);

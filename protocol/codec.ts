@@ -182,7 +182,10 @@ export function decodeDown(message: Uint8Array): DownFrame[] {
   return frames;
 }
 
-/** Reads all of a frame but its refused arguments; throws where it is refused for something else. */
+/**
+ * Reads all of a frame but its refused arguments or writes; throws where it is
+ * refused for something else.
+ */
 function refuse(
   bytes: Uint8Array,
   fault: Fault,
@@ -190,17 +193,21 @@ function refuse(
 ): RefusedFrame {
   const field = fault.path[0];
   const entries = findEntries(bytes);
-  if (field !== "a" || entries === undefined) {
+  if ((field !== "a" && field !== "w") || entries === undefined) {
     throw toError(fault, { depth: limits.depth + 1, nodes: limits.nodes });
   }
   const error = toError(inArguments(fault), limits);
   const map: Record<string, Json> = {};
   for (const { key, start, end } of entries) {
-    if (key !== "a") map[key] = decodeJson(bytes.subarray(start, end), limits);
+    if (key !== field) {
+      map[key] = decodeJson(bytes.subarray(start, end), limits);
+    }
   }
+  // Any write at all lets the rest of the frame be read.
+  if (field === "w") map["w"] = ["-", "", 0, false, []];
   const frame = toUpFrame(map, limits);
   if (frame.type === "refused") return frame;
-  if (frame.type !== "rpc") throw error;
+  if (frame.type !== (field === "a" ? "rpc" : "mut")) throw error;
   return {
     type: "refused",
     of: "rpc",

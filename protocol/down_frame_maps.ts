@@ -33,6 +33,7 @@ const DOWN = {
   err: 38,
   pong: 39,
   parts: 40,
+  own: 41,
 } as const;
 
 /** The map that is sent for a frame. Optional fields are absent, never null. */
@@ -85,6 +86,8 @@ export function toDownMap(frame: DownFrame): FrameMap {
       return { t: DOWN.pong };
     case "parts":
       return { t: DOWN.parts, b: frame.bytes };
+    case "own":
+      return { t: DOWN.own, n: frame.name, c: frame.calls };
     default:
       return unreachable(frame);
   }
@@ -154,6 +157,14 @@ export function toDownFrame(map: FrameMap): DownFrame | undefined {
         type: "parts",
         bytes: new FrameFields(map, "parts").uint("b", 1),
       };
+    case DOWN.own: {
+      const fields = new FrameFields(map, "own");
+      return {
+        type: "own",
+        name: fields.string("n"),
+        calls: fields.numbers("c"),
+      };
+    }
     default:
       // Of a wrong kind it is a broken peer, not a newer one.
       new FrameFields(map, "unknown").uint("t");

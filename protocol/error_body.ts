@@ -18,7 +18,7 @@ export function toErrorBody(error: unknown, fallback: ErrorCode): ErrorBody {
   // Half of an emoji, from a text that was cut, would make the whole frame or record unreadable.
   const message = messageOf(error).slice(0, MESSAGE_LENGTH).toWellFormed();
   if (!(error instanceof HeadwaterError)) return { code: fallback, message };
-  const { code, path, outcome } = error;
+  const { code, path, outcome, id } = error;
   const data = dataOf(error);
   return {
     code,
@@ -26,6 +26,7 @@ export function toErrorBody(error: unknown, fallback: ErrorCode): ErrorBody {
     ...(path !== undefined && { path: path.toWellFormed() }),
     ...(data !== undefined && { data }),
     ...(outcome !== undefined && { outcome }),
+    ...(id !== undefined && { id: id.toWellFormed() }),
   };
 }
 

@@ -30,6 +30,16 @@ export type ErrorCode =
   | "refused"
   /** The function's handler threw. */
   | "function_failed"
+  /** Who asks may not: the connection's user is not allowed to. */
+  | "forbidden"
+  /** Others wrote meanwhile, and the writer had asked for none of that; `data` has the `version`. */
+  | "conflict"
+  /** A client's write does not fit what others wrote meanwhile: it is made again on top of that. */
+  | "rebase"
+  /** A value is not as its schema says; `path` says where. */
+  | "invalid"
+  /** It was stopped, since nobody waits for it any more. */
+  | "aborted"
   /** The KV cannot be read or written at the moment. */
   | "unavailable"
   /** It may or may not have taken effect, and can no longer be told. */
@@ -56,6 +66,8 @@ export interface ErrorBody {
   readonly data?: Json;
   /** Present where it matters whether the request took effect. */
   readonly outcome?: Outcome;
+  /** Under which the server has logged the failure. */
+  readonly id?: string;
 }
 
 /** What a {@linkcode HeadwaterError} may carry beside code and message. */
@@ -66,6 +78,8 @@ export interface HeadwaterErrorOptions extends ErrorOptions {
   data?: Json | undefined;
   /** What became of the request. */
   outcome?: Outcome | undefined;
+  /** Under which the server has logged the failure. */
+  id?: string | undefined;
 }
 
 /**
@@ -93,6 +107,8 @@ export class HeadwaterError extends Error {
   readonly data: Json | undefined;
   /** What became of the request, where it matters. */
   readonly outcome: Outcome | undefined;
+  /** Under which the server has logged the failure, where it has. */
+  readonly id: string | undefined;
 
   /** Makes an error from its code, a message for people, and details. */
   constructor(
@@ -105,6 +121,7 @@ export class HeadwaterError extends Error {
     this.path = options.path;
     this.data = options.data;
     this.outcome = options.outcome;
+    this.id = options.id;
   }
 
   /** Remakes an error from its wire body. */

@@ -43,6 +43,24 @@ export class FrameFields {
     throw this.#misfit(letter, `an integer of at least ${least}`);
   }
 
+  /** An array of integers from 1. */
+  numbers(letter: string): readonly number[] {
+    const value = this.#map[letter];
+    if (
+      Array.isArray(value) && value.every((item) => isUint(item) && item > 0)
+    ) {
+      return value;
+    }
+    throw this.#misfit(letter, "an array of integers of at least 1");
+  }
+
+  /** An array. */
+  array(letter: string): readonly Json[] {
+    const value = this.#map[letter];
+    if (Array.isArray(value)) return value;
+    throw this.#misfit(letter, "an array");
+  }
+
   /** A string, which may be empty. */
   string(letter: string): string {
     const value = this.#map[letter];
@@ -66,11 +84,14 @@ export class FrameFields {
   error(letter: string): ErrorBody {
     const value = this.#map[letter];
     if (!isMap(value)) throw this.#misfit(letter, "an error");
-    const { c: code, m: message, p: path, d: data, o: outcome } = value;
+    const { c: code, m: message, p: path, d: data, o: outcome, i: id } = value;
     if (typeof code !== "string" || typeof message !== "string") {
       throw this.#misfit(letter, "an error");
     }
     if (path !== undefined && typeof path !== "string") {
+      throw this.#misfit(letter, "an error");
+    }
+    if (id !== undefined && typeof id !== "string") {
       throw this.#misfit(letter, "an error");
     }
     return {
@@ -80,6 +101,7 @@ export class FrameFields {
       ...(path !== undefined && { path }),
       ...(data !== undefined && { data }),
       ...(outcome !== undefined && { outcome: toOutcome(outcome) }),
+      ...(id !== undefined && { id }),
     };
   }
 
@@ -108,6 +130,7 @@ export function toErrorMap(body: ErrorBody): FrameMap {
     ...(body.path !== undefined && { p: body.path }),
     ...(body.data !== undefined && { d: body.data }),
     ...(body.outcome !== undefined && { o: body.outcome }),
+    ...(body.id !== undefined && { i: body.id }),
   };
 }
 

@@ -12,6 +12,8 @@ import { toUpMap } from "./up_frame_maps.ts";
 export function toFrameMap(frame: UpFrame | DownFrame): FrameMap {
   switch (frame.type) {
     case "rpc":
+    case "mut":
+    case "cancel":
     case "ping":
     case "sub":
     case "unsub":

@@ -12,8 +12,10 @@ import type { Json } from "./value.ts";
 /**
  * Version of the wire protocol.
  *
- * - 1: first version. `parts` was added without a new number: it is sent only
- *   to who asks for it in the hello.
+ * - 1: first version. `parts` and `own` were added without a new number: they
+ *   are sent only to who asks for them in the hello. So were `mut` and `cancel`,
+ *   and `k` of the hello: a server that does not know them closes the connection
+ *   of who sends them, or takes the client for one without credentials.
  *
  * A change to any frame's bytes needs a new number; a test pins a hash of
  * sample bytes to it.
@@ -47,6 +49,10 @@ export interface HelloFrame {
   readonly identity?: string;
   /** True where long messages are to come in parts. */
   readonly parts?: boolean;
+  /** True where `own` frames are wanted. */
+  readonly own?: boolean;
+  /** What shows the server who is behind the client. */
+  readonly token?: string;
 }
 
 /** Asks for a store, and for every change of it from then on. */
@@ -78,6 +84,59 @@ export interface CallFrame {
   readonly resent?: boolean;
 }
 
+/** The caller does not wait for the answer any more. */
+export interface CancelFrame {
+  readonly type: "cancel";
+  /** Number of the call. */
+  readonly id: number;
+}
+
+/** What every write of a client says. */
+interface ClientWriteBase {
+  /** Full name of the store. */
+  readonly name: string;
+  /** Life of the store that the client had; empty where it had nothing of it. */
+  readonly epoch: string;
+  /** Server's version on which the write was made, its own writes before it aside. */
+  readonly base: number;
+  /** True where nothing foreign may have come after `base`: else it is a conflict. */
+  readonly exact?: boolean;
+}
+
+/** A change of one store that a client has made, as the steps that it took. */
+export interface PatchWrite extends ClientWriteBase {
+  readonly patch: Patch;
+}
+
+/** A change of one store by a mutator that both ends know. */
+export interface MutatorWrite extends ClientWriteBase {
+  readonly mutator: string;
+  readonly args?: Json;
+}
+
+/** A change of one store, by a client. */
+export type ClientWrite = PatchWrite | MutatorWrite;
+
+/** Writes that take effect together or not at all; numbered and answered like a call. */
+export interface MutateFrame {
+  readonly type: "mut";
+  /** Number within the session, out of the same count as those of calls. */
+  readonly id: number;
+  /** As in {@linkcode CallFrame}. */
+  readonly oldest: number;
+  /** As in {@linkcode CallFrame}. */
+  readonly elapsedMs: number;
+  /** As in {@linkcode CallFrame}. */
+  readonly resent?: boolean;
+  /** Numbers of own writes on top of which this was made, that were not in `base`. */
+  readonly after: readonly number[];
+  /** From 1 to {@linkcode WRITES_PER_BATCH}. */
+  readonly writes: readonly ClientWrite[];
+}
+
+/** Writes that one `mut` frame may hold. */
+export const WRITES_PER_BATCH = 100;
+
 /** Asks the peer for a pong. */
 export interface PingFrame {
   readonly type: "ping";
@@ -89,12 +148,14 @@ export type UpFrame =
   | SubscribeFrame
   | UnsubscribeFrame
   | CallFrame
+  | CancelFrame
+  | MutateFrame
   | PingFrame;
 
 /**
  * Not sent: it stands in for a request that reads well but whose name or
- * arguments are refused. It is answered, by `res` (of an rpc) or by `err`, and
- * the connection goes on.
+ * arguments are refused. It is answered, by `res` (of an rpc or mut) or by
+ * `err`, and the connection goes on.
  */
 export type RefusedFrame =
   | {
@@ -175,6 +236,18 @@ export interface ResultFrame {
   readonly error?: ErrorBody;
 }
 
+/**
+ * Comes right before a snap, resume or patch, and says which of the client's own
+ * writes and calls that one shows. Sent only to who has asked for it in the hello.
+ */
+export interface OwnFrame {
+  readonly type: "own";
+  /** Name of the store. */
+  readonly name: string;
+  /** Numbers of the calls and writes. */
+  readonly calls: readonly number[];
+}
+
 /** The store was deleted; its subscription is over. */
 export interface DeletedFrame {
   readonly type: "del";
@@ -222,7 +295,8 @@ export type DownFrame =
   | EventFrame
   | ErrorFrame
   | PongFrame
-  | PartsFrame;
+  | PartsFrame
+  | OwnFrame;
 
 /**
  * Close codes of the protocol (RFC 6455, section 7.4: 4000 to 4999 are for

@@ -17,9 +17,18 @@ import type {
   UpFrame,
 } from "./frames.ts";
 import { cleanName } from "./value.ts";
+import { toMutate, toMutateMap } from "./write_maps.ts";
 
 /** Field `t` of each frame type; those from 32 on go down. */
-const UP = { hello: 1, sub: 2, unsub: 3, rpc: 4, ping: 5 } as const;
+const UP = {
+  hello: 1,
+  sub: 2,
+  unsub: 3,
+  rpc: 4,
+  ping: 5,
+  mut: 6,
+  cancel: 7,
+} as const;
 
 /** The map that is sent for a frame. Optional fields are absent, never null. */
 export function toUpMap(frame: UpFrame): FrameMap {
@@ -33,6 +42,8 @@ export function toUpMap(frame: UpFrame): FrameMap {
         ...(frame.session !== undefined && { s: frame.session }),
         ...(frame.identity !== undefined && { i: frame.identity }),
         ...(frame.parts === true && { p: true }),
+        ...(frame.own === true && { o: true }),
+        ...(frame.token !== undefined && { k: frame.token }),
       };
     case "sub": {
       const { token } = frame;
@@ -47,6 +58,10 @@ export function toUpMap(frame: UpFrame): FrameMap {
       return { t: UP.unsub, n: frame.name };
     case "ping":
       return { t: UP.ping };
+    case "mut":
+      return toMutateMap(frame, UP.mut);
+    case "cancel":
+      return { t: UP.cancel, i: frame.id };
     default:
       return unreachable(frame);
   }
@@ -96,6 +111,13 @@ export function toUpFrame(
         ? { type: "unsub", name }
         : { type: "refused", of: "unsub", name: sent, error: name };
     }
+    case UP.mut:
+      return toMutate(new FrameFields(map, "mut"), options);
+    case UP.cancel:
+      return {
+        type: "cancel",
+        id: new FrameFields(map, "cancel").uint("i", 1),
+      };
     case UP.hello:
       return toHello(new FrameFields(map, "hello"));
     default:
@@ -111,12 +133,16 @@ function toHello(fields: FrameFields): HelloFrame {
   const session = fields.optionalString("s");
   const identity = fields.optionalString("i");
   const parts = fields.has("p") && fields.boolean("p");
+  const own = fields.has("o") && fields.boolean("o");
+  const token = fields.optionalString("k");
   return {
     type: "hello",
     protocol,
     ...(session !== undefined && { session }),
     ...(identity !== undefined && { identity }),
     ...(parts && { parts }),
+    ...(own && { own }),
+    ...(token !== undefined && { token }),
   };
 }
 

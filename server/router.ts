@@ -16,6 +16,7 @@ import {
   type CallFrame,
   CLOSE,
   type HelloFrame,
+  type MutateFrame,
   PROTOCOL_VERSION,
   type SubscribeFrame,
 } from "../protocol/frames.ts";
@@ -62,6 +63,10 @@ export class Router {
         return this.#unsubscribe(connection, frame.name);
       case "rpc":
         return this.#call(connection, frame);
+      case "mut":
+        return this.#write(connection, frame);
+      case "cancel":
+        return;
       case "ping":
         return connection.outbox.push(PONG);
       case "refused":
@@ -143,6 +148,15 @@ export class Router {
       connection.refuse(toErrorBody(error, "unavailable"), name);
       connection.finished(subscription);
     }
+  }
+
+  #write(connection: Connection, { id }: MutateFrame): void {
+    const error = new HeadwaterError(
+      "forbidden",
+      "Cannot write: no store allows it",
+      { outcome: "notApplied" },
+    );
+    this.#refuseCall(connection, id, toErrorBody(error, "forbidden"));
   }
 
   #unsubscribe(connection: Connection, name: string): void {

@@ -1,7 +1,7 @@
 /** One sample of every frame, and fast-check's arbitrary frames. */
 import fc from "fast-check";
 import type { ErrorBody, ErrorCode, Outcome } from "../protocol/errors.ts";
-import type { DownFrame, UpFrame } from "../protocol/frames.ts";
+import type { ClientWrite, DownFrame, UpFrame } from "../protocol/frames.ts";
 import type { Patch, PatchOp } from "../protocol/patch.ts";
 import { isForbiddenKey } from "../protocol/value.ts";
 import { anyJson } from "./_arbitraries.ts";
@@ -34,6 +34,45 @@ export const UP_SAMPLES = {
     resent: true,
   },
   "ping": { type: "ping" },
+  "hello with credentials": {
+    type: "hello",
+    protocol: 1,
+    own: true,
+    token: "dG9rZW4",
+  },
+  "mut": {
+    type: "mut",
+    id: 7,
+    oldest: 7,
+    elapsedMs: 90,
+    after: [],
+    writes: [{
+      name: "Todos",
+      epoch: "e1Kx",
+      base: 41,
+      patch: [{ op: "add", path: ["items", 0], value: "Rest" }],
+    }],
+  },
+  "mut of a batch, resent": {
+    type: "mut",
+    id: 9,
+    oldest: 7,
+    elapsedMs: 70_000,
+    resent: true,
+    after: [7, 8],
+    writes: [
+      { name: "Todos", epoch: "e1Kx", base: 41, exact: true, patch: [] },
+      {
+        name: "Room:general",
+        epoch: "",
+        base: 0,
+        mutator: "say",
+        args: { text: "hi" },
+      },
+      { name: "Room:general", epoch: "e2", base: 3, mutator: "leave" },
+    ],
+  },
+  "cancel": { type: "cancel", id: 300 },
 } as const satisfies Record<string, UpFrame>;
 
 /** Samples of the frames that go down. */
@@ -109,6 +148,12 @@ export const DOWN_SAMPLES = {
   },
   "pong": { type: "pong" },
   "parts": { type: "parts", bytes: 1_000_000 },
+  "own": { type: "own", name: "Todos", calls: [7, 8, 300] },
+  "res with the id of a logged error": {
+    type: "res",
+    id: 3,
+    error: { code: "function_failed", message: "No", id: "f00" },
+  },
 } as const satisfies Record<string, DownFrame>;
 
 /** All of them. */
@@ -162,7 +207,29 @@ function anyError(): fc.Arbitrary<ErrorBody> {
     path: fc.string({ unit: "binary" }),
     data: anyJson(),
     outcome: fc.constantFrom<Outcome>("notSent", "notApplied", "unknown"),
+    id: token(),
   }, { requiredKeys: ["code", "message"], noNullPrototype: true });
+}
+
+/** A client's write, by a patch or by a mutator. */
+function anyWrite(): fc.Arbitrary<ClientWrite> {
+  const options = { noNullPrototype: true } as const;
+  const place = {
+    name: name(),
+    epoch: token(),
+    base: fc.nat(),
+    exact: fc.constant(true),
+  };
+  return fc.oneof<fc.Arbitrary<ClientWrite>[]>(
+    fc.record({ ...place, patch: anyPatch() }, {
+      ...options,
+      requiredKeys: ["name", "epoch", "base", "patch"],
+    }),
+    fc.record({ ...place, mutator: name(), args: anyJson() }, {
+      ...options,
+      requiredKeys: ["name", "epoch", "base", "mutator"],
+    }),
+  );
 }
 
 /** Any frame that goes up, with a name that is in its normal form. */
@@ -176,6 +243,8 @@ export function anyUpFrame(): fc.Arbitrary<UpFrame> {
         session: token(),
         identity: token(),
         parts: fc.constant(true),
+        own: fc.constant(true),
+        token: token(),
       },
       { ...options, requiredKeys: ["type", "protocol"] },
     ),
@@ -202,6 +271,22 @@ export function anyUpFrame(): fc.Arbitrary<UpFrame> {
         oldest: call.from + 1,
       })),
     fc.constant({ type: "ping" }),
+    fc.record({ type: fc.constant("cancel"), id: uint() }, options),
+    fc.record({
+      type: fc.constant("mut"),
+      call: versions(),
+      elapsedMs: fc.nat(),
+      resent: fc.constant(true),
+      after: fc.array(uint(), { maxLength: 3 }),
+      writes: fc.array(anyWrite(), { minLength: 1, maxLength: 3 }),
+    }, {
+      ...options,
+      requiredKeys: ["type", "call", "elapsedMs", "after", "writes"],
+    }).map(({ call, ...rest }) => ({
+      ...rest,
+      id: call.version,
+      oldest: call.from + 1,
+    })),
   );
 }
 
@@ -265,5 +350,9 @@ export function anyDownFrame(): fc.Arbitrary<DownFrame> {
       requiredKeys: ["type", "error"],
     }),
     fc.constant({ type: "pong" }),
+    fc.record(
+      { type: fc.constant("own"), name: name(), calls: fc.array(uint()) },
+      options,
+    ),
   );
 }

@@ -261,7 +261,15 @@ const KINDS: Record<string, readonly Json[]> = {
 
 /** For each field of each frame on the wire, the kinds that it may be. */
 const FIELDS: Record<string, Record<string, readonly string[]>> = {
-  hello: { t: [], v: [], s: ["string"], i: ["string"], p: ["boolean"] },
+  hello: {
+    t: [],
+    v: [],
+    s: ["string"],
+    i: ["string"],
+    p: ["boolean"],
+    o: ["boolean"],
+    k: ["string"],
+  },
   sub: { t: [], n: ["string"], e: ["string"], v: [], w: ["string"] },
   unsub: { t: [], n: ["string"] },
   rpc: {
@@ -274,6 +282,8 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
     a: Object.keys(KINDS),
   },
   ping: { t: [] },
+  mut: { t: [], i: [], m: [], o: [], r: ["boolean"], b: ["array"], w: [] },
+  cancel: { t: [], i: [] },
   welcome: {
     t: ["huge"],
     v: [],
@@ -311,6 +321,7 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
   err: { t: [], e: [], n: ["string"] },
   parts: { t: ["huge"], b: [] },
   pong: { t: [] },
+  own: { t: ["huge"], n: ["string"], c: ["array"] },
 };
 
 Deno.test("decodeUp() and decodeDown() refuse every field of a wrong kind", () => {
@@ -344,8 +355,9 @@ Deno.test("decodeUp() and decodeDown() refuse every field of a wrong kind", () =
 
 Deno.test("decodeUp() and decodeDown() refuse frames without a field that they need", () => {
   const optional: Record<string, string> = {
-    hello: "sip",
+    hello: "sipok",
     rpc: "ora",
+    mut: "orb",
     patch: "fw",
     res: "xe",
     evt: "x",

@@ -36,6 +36,12 @@ const GOLDEN: Record<string, string> = {
   "rpc resent":
     "87a17404a169cd012ca16ea9746f646f732e616464a16dce00011170a16fcd012aa172c3a16181a474657874a753686970206974",
   "ping": "81a17405",
+  "hello with credentials": "84a17401a17601a16fc3a16ba7644739725a5734",
+  "mut":
+    "84a17406a16907a16d5aa17795a5546f646f73a465314b7829c2930192a56974656d7300a452657374",
+  "mut of a batch, resent":
+    "87a17406a16909a16dce00011170a16f07a172c3a162920708a1779fa5546f646f73a465314b7829c390ac526f6f6d3a67656e6572616ca000c292a373617981a474657874a26869ac526f6f6d3a67656e6572616ca2653203c291a56c65617665",
+  "cancel": "82a17407a169cd012c",
   "welcome":
     "89a17420a17601a163a46b336639a173aa6332567a63326c766267a172c2a16cce05265c00a168cd3a98a162ce00040000a164a27337",
   "snap":
@@ -56,6 +62,9 @@ const GOLDEN: Record<string, string> = {
     "83a17426a16582a163ad73746f72655f6d697373696e67a16daf4e6f2073746f726520224e6f706522a16ea44e6f7065",
   "pong": "81a17427",
   "parts": "82a17428a162ce000f4240",
+  "own": "83a17429a16ea5546f646f73a163930708cd012c",
+  "res with the id of a logged error":
+    "83a17423a16903a16583a163af66756e6374696f6e5f6661696c6564a16da24e6fa169a3663030",
 };
 
 /**
@@ -68,7 +77,16 @@ const HASHES: Record<number, string> = {
 };
 
 /** Came to version 1 later: only who asks for it in the hello is sent such a frame. */
-const ADDED = ["hello for parts", "parts"];
+const ADDED = [
+  "hello for parts",
+  "parts",
+  "hello with credentials",
+  "mut",
+  "mut of a batch, resent",
+  "cancel",
+  "own",
+  "res with the id of a logged error",
+];
 
 const PROTOCOL = readFileSync(
   new URL("../PROTOCOL.md", import.meta.url),

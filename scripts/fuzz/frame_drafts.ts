@@ -23,6 +23,8 @@ export const UP_ROWS = [
   "resume token",
   "unsub",
   "rpc",
+  "mut",
+  "cancel",
   "ping",
 ] as const;
 
@@ -73,6 +75,10 @@ export function upFrame(
       return { type: "unsub", name: random.pick(known.stores) };
     case "rpc":
       return call(random, known);
+    case "mut":
+      return mutate(random, known);
+    case "cancel":
+      return { type: "cancel", id: 1 + random.below(60) };
     case "ping":
       return { type: "ping" };
   }
@@ -134,6 +140,16 @@ export function boldFrame(
         elapsedMs: uint(),
       };
     }
+    case "mut":
+      return {
+        ...frame,
+        after: [Math.max(1, uint())],
+        writes: frame.writes.map((write) =>
+          random.below(2) === 0
+            ? { ...write, base: uint() }
+            : { ...write, epoch: text() }
+        ),
+      };
     default:
       return frame;
   }
@@ -179,6 +195,27 @@ function call(random: SeededRandom, { calls }: Knowledge): UpFrame {
     oldest,
     elapsedMs: random.below(100_000),
     ...(random.below(4) === 0 && { resent: true }),
+  };
+}
+
+function mutate(random: SeededRandom, known: Knowledge): UpFrame {
+  const id = 1 + random.below(60);
+  const write = () => {
+    const name = random.pick(known.stores);
+    const { epoch, version: base } = tokenFor(name, random, known);
+    const place = { name, epoch, base };
+    return random.below(3) === 0
+      ? { ...place, mutator: "say", args: randomJson(random, 2) }
+      : { ...place, patch: randomPatch(random, randomJson(random, 2), 3) };
+  };
+  return {
+    type: "mut",
+    id,
+    oldest: 1 + random.below(Math.min(id, 5)),
+    elapsedMs: random.below(100_000),
+    ...(random.below(4) === 0 && { resent: true }),
+    after: random.below(3) === 0 ? [1 + random.below(60)] : [],
+    writes: Array.from({ length: 1 + random.below(4) }, write),
   };
 }
 

@@ -153,6 +153,8 @@ class Answers {
   /** Stores that are subscribed, of which something must come. */
   readonly #stores = new Set<string>();
   /** Refusals that are due, and what they refuse. */
+  /** Numbers that stand for writes; the others are those of calls. */
+  readonly #writes = new Set<number>();
   readonly #refusals = new Map<string, string[]>();
   #done = Promise.withResolvers<void>();
   /** The first welcome answers our own hello, which does not count. */
@@ -195,8 +197,14 @@ class Answers {
         return this.#add("welcome");
       case "ping":
         return this.#add("pong");
+      case "mut":
+        this.#writes.add(frame.id);
+        return this.#add(frame.id);
       case "rpc":
         return this.#add(frame.id);
+      case "cancel": // has no answer
+        rowOf(this.#tally, "cancel").accepted++;
+        return;
       case "sub":
         this.#stores.add(frame.name);
         this.#refusals.set(frame.name, [
@@ -245,7 +253,11 @@ class Answers {
         this.#answered("pong", rowOf(this.#tally, "ping"));
         break;
       case "res":
-        this.#answered(frame.id, rowOf(this.#tally, "rpc"), frame.error?.code);
+        this.#answered(
+          frame.id,
+          rowOf(this.#tally, this.#writes.has(frame.id) ? "mut" : "rpc"),
+          frame.error?.code,
+        );
         break;
       case "snap":
       case "resume":

@@ -1,0 +1,134 @@
+/**
+ * The frame of a client's writes as a MessagePack map, and back. This module is
+ * browser compatible.
+ *
+ * @module
+ */
+import { toErrorBody } from "./error_body.ts";
+import { type ErrorBody, HeadwaterError, LimitError } from "./errors.ts";
+import type { FrameFields, FrameMap } from "./frame_fields.ts";
+import {
+  type ClientWrite,
+  type MutateFrame,
+  type RefusedFrame,
+  WRITES_PER_BATCH,
+} from "./frames.ts";
+import { decodePatch, encodePatch } from "./patch.ts";
+import { cleanName, type Json } from "./value.ts";
+
+/** Elements of a write: store, epoch, base, whether it is exact, and what it does. */
+const ELEMENTS = 5;
+
+/** The map that is sent for a client's writes; they lie flat in one array. */
+export function toMutateMap(frame: MutateFrame, type: number): FrameMap {
+  const { id, oldest, after, resent } = frame;
+  return {
+    t: type,
+    i: id,
+    m: Math.max(0, Math.trunc(frame.elapsedMs)),
+    ...(oldest !== id && { o: oldest }),
+    ...(resent === true && { r: true }),
+    ...(after.length > 0 && { b: after }),
+    w: frame.writes.flatMap(toElements),
+  };
+}
+
+/**
+ * Reads a client's writes. What can be answered comes back as a
+ * {@linkcode RefusedFrame}.
+ *
+ * @throws {HeadwaterError} `bad_frame` if it is no such frame.
+ */
+export function toMutate(
+  fields: FrameFields,
+  options: { readonly nameLength: number },
+): MutateFrame | RefusedFrame {
+  const id = fields.uint("i", 1);
+  const elapsedMs = fields.uint("m");
+  const oldest = fields.has("o") ? fields.uint("o", 1) : id;
+  if (oldest > id) throw fields.conflict(`"o" (${oldest}) is over "i" (${id})`);
+  const resent = fields.has("r") && fields.boolean("r");
+  const after = fields.has("b") ? fields.numbers("b") : [];
+  const elements = fields.array("w");
+  if (elements.length === 0 || elements.length % ELEMENTS !== 0) {
+    throw fields.conflict(`"w" has ${elements.length} elements`);
+  }
+  const writes = readWrites(elements, fields, options);
+  if (!Array.isArray(writes)) {
+    return { type: "refused", of: "rpc", id, error: writes as ErrorBody }; // the other of two
+  }
+  return {
+    type: "mut",
+    id,
+    oldest,
+    elapsedMs,
+    ...(resent && { resent }),
+    after,
+    writes,
+  };
+}
+
+function toElements(write: ClientWrite): Json[] {
+  const { name, epoch, base, exact = false } = write;
+  return [name, epoch, base, exact, toAction(write)];
+}
+
+function toAction(write: ClientWrite): Json {
+  if ("patch" in write) return encodePatch(write.patch);
+  return write.args === undefined
+    ? [write.mutator]
+    : [write.mutator, write.args];
+}
+
+function readWrites(
+  elements: readonly Json[],
+  fields: FrameFields,
+  options: { readonly nameLength: number },
+): ClientWrite[] | ErrorBody {
+  try {
+    const count = elements.length / ELEMENTS;
+    if (count > WRITES_PER_BATCH) {
+      throw new LimitError("write", "writesPerBatch", WRITES_PER_BATCH, count);
+    }
+    const writes: ClientWrite[] = [];
+    for (let at = 0; at < elements.length; at += ELEMENTS) {
+      const write = elements.slice(at, at + ELEMENTS);
+      writes.push(toWrite(write, fields, options));
+    }
+    return writes;
+  } catch (error) {
+    const isFatal = error instanceof HeadwaterError &&
+      error.code === "bad_frame";
+    if (isFatal) throw error;
+    return { ...toErrorBody(error, "bad_value"), outcome: "notApplied" };
+  }
+}
+
+function toWrite(
+  [name, epoch, base, exact, action]: readonly (Json | undefined)[],
+  fields: FrameFields,
+  { nameLength }: { readonly nameLength: number },
+): ClientWrite {
+  if (
+    typeof name !== "string" || typeof epoch !== "string" ||
+    typeof base !== "number" || !Number.isSafeInteger(base) || base < 0 ||
+    typeof exact !== "boolean" || !Array.isArray(action)
+  ) {
+    throw fields.conflict('"w" holds something that is no write');
+  }
+  const shared = {
+    name: cleanName(name, "the store name", nameLength),
+    epoch,
+    base,
+    ...(exact && { exact }),
+  };
+  const [mutator, args] = action as readonly (Json | undefined)[];
+  if (typeof mutator !== "string") {
+    return { ...shared, patch: decodePatch(action) };
+  }
+  return {
+    ...shared,
+    mutator: cleanName(mutator, "the mutator name", nameLength),
+    ...(args !== undefined && { args }),
+  };
+}
