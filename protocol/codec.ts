@@ -204,7 +204,7 @@ function refuse(
     }
   }
   // Any write at all lets the rest of the frame be read.
-  if (field === "w") map["w"] = ["-", "", 0, false, []];
+  if (field === "w") map["w"] = ["-", "", 0, [], []];
   const frame = toUpFrame(map, limits);
   if (frame.type === "refused") return frame;
   if (frame.type !== (field === "a" ? "rpc" : "mut")) throw error;

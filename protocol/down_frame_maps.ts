@@ -75,6 +75,7 @@ export function toDownMap(frame: DownFrame): FrameMap {
         t: DOWN.evt,
         c: frame.channel,
         ...(frame.data !== undefined && { x: frame.data }),
+        ...(frame.order && { s: frame.order.sender, i: frame.order.number }),
       };
     case "err":
       return {
@@ -234,9 +235,14 @@ function toResume(fields: FrameFields): ResumeFrame {
 function toEvent(fields: FrameFields): EventFrame {
   const channel = fields.string("c");
   const data = fields.any("x");
-  return data === undefined
-    ? { type: "evt", channel }
-    : { type: "evt", channel, data };
+  const hasOrder = fields.has("s") || fields.has("i");
+  return {
+    type: "evt",
+    channel,
+    ...(data !== undefined && { data }),
+    ...(hasOrder &&
+      { order: { sender: fields.string("s"), number: fields.uint("i", 1) } }),
+  };
 }
 
 function toError(fields: FrameFields): ErrorFrame {

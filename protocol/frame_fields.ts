@@ -135,7 +135,7 @@ export function toErrorMap(body: ErrorBody): FrameMap {
 }
 
 /** True for an integer from 0 to 2^53 - 1. */
-function isUint(value: Json | undefined): value is number {
+export function isUint(value: Json | undefined): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 

@@ -97,10 +97,10 @@ interface ClientWriteBase {
   readonly name: string;
   /** Life of the store that the client had; empty where it had nothing of it. */
   readonly epoch: string;
-  /** Server's version on which the write was made, its own writes before it aside. */
+  /** Server's version on which the write was made. */
   readonly base: number;
-  /** True where nothing foreign may have come after `base`: else it is a conflict. */
-  readonly exact?: boolean;
+  /** Numbers of own writes to the store on top of which it was made, that are not in `base`. */
+  readonly after: readonly number[];
 }
 
 /** A change of one store that a client has made, as the steps that it took. */
@@ -111,6 +111,8 @@ export interface PatchWrite extends ClientWriteBase {
 /** A change of one store by a mutator that both ends know. */
 export interface MutatorWrite extends ClientWriteBase {
   readonly mutator: string;
+  /** What the mutator's ids begin with, on both ends. */
+  readonly seed: string;
   readonly args?: Json;
 }
 
@@ -128,8 +130,8 @@ export interface MutateFrame {
   readonly elapsedMs: number;
   /** As in {@linkcode CallFrame}. */
   readonly resent?: boolean;
-  /** Numbers of own writes on top of which this was made, that were not in `base`. */
-  readonly after: readonly number[];
+  /** True where nobody else may have written since: else it is a conflict. */
+  readonly exact?: boolean;
   /** From 1 to {@linkcode WRITES_PER_BATCH}. */
   readonly writes: readonly ClientWrite[];
 }
@@ -254,11 +256,24 @@ export interface DeletedFrame {
   readonly name: string;
 }
 
+/** Place of an event among those that one server has sent since it was started. */
+export interface EventOrder {
+  /** Id of that run of the server. */
+  readonly sender: string;
+  /** From 1, growing; those that went to others are left out. */
+  readonly number: number;
+}
+
 /** An event: at most once, not stored. */
 export interface EventFrame {
   readonly type: "evt";
   readonly channel: string;
   readonly data?: Json;
+  /**
+   * Whoever had this number of that sender, or a greater one, passes the event over:
+   * with another server it may come a second time.
+   */
+  readonly order?: EventOrder;
 }
 
 /** Something that the client asked for cannot be done; the connection goes on. */

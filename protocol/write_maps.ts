@@ -6,7 +6,7 @@
  */
 import { toErrorBody } from "./error_body.ts";
 import { type ErrorBody, HeadwaterError, LimitError } from "./errors.ts";
-import type { FrameFields, FrameMap } from "./frame_fields.ts";
+import { type FrameFields, type FrameMap, isUint } from "./frame_fields.ts";
 import {
   type ClientWrite,
   type MutateFrame,
@@ -16,19 +16,19 @@ import {
 import { decodePatch, encodePatch } from "./patch.ts";
 import { cleanName, type Json } from "./value.ts";
 
-/** Elements of a write: store, epoch, base, whether it is exact, and what it does. */
+/** Elements of a write: store, epoch, base, the own writes before it, and what it does. */
 const ELEMENTS = 5;
 
 /** The map that is sent for a client's writes; they lie flat in one array. */
 export function toMutateMap(frame: MutateFrame, type: number): FrameMap {
-  const { id, oldest, after, resent } = frame;
+  const { id, oldest, resent, exact } = frame;
   return {
     t: type,
     i: id,
     m: Math.max(0, Math.trunc(frame.elapsedMs)),
     ...(oldest !== id && { o: oldest }),
     ...(resent === true && { r: true }),
-    ...(after.length > 0 && { b: after }),
+    ...(exact === true && { x: true }),
     w: frame.writes.flatMap(toElements),
   };
 }
@@ -48,7 +48,7 @@ export function toMutate(
   const oldest = fields.has("o") ? fields.uint("o", 1) : id;
   if (oldest > id) throw fields.conflict(`"o" (${oldest}) is over "i" (${id})`);
   const resent = fields.has("r") && fields.boolean("r");
-  const after = fields.has("b") ? fields.numbers("b") : [];
+  const exact = fields.has("x") && fields.boolean("x");
   const elements = fields.array("w");
   if (elements.length === 0 || elements.length % ELEMENTS !== 0) {
     throw fields.conflict(`"w" has ${elements.length} elements`);
@@ -63,21 +63,20 @@ export function toMutate(
     oldest,
     elapsedMs,
     ...(resent && { resent }),
-    after,
+    ...(exact && { exact }),
     writes,
   };
 }
 
 function toElements(write: ClientWrite): Json[] {
-  const { name, epoch, base, exact = false } = write;
-  return [name, epoch, base, exact, toAction(write)];
+  const { name, epoch, base, after } = write;
+  return [name, epoch, base, after, toAction(write)];
 }
 
 function toAction(write: ClientWrite): Json {
   if ("patch" in write) return encodePatch(write.patch);
-  return write.args === undefined
-    ? [write.mutator]
-    : [write.mutator, write.args];
+  const { mutator, seed, args } = write;
+  return args === undefined ? [mutator, seed] : [mutator, seed, args];
 }
 
 function readWrites(
@@ -105,14 +104,14 @@ function readWrites(
 }
 
 function toWrite(
-  [name, epoch, base, exact, action]: readonly (Json | undefined)[],
+  [name, epoch, base, after, action]: readonly (Json | undefined)[],
   fields: FrameFields,
   { nameLength }: { readonly nameLength: number },
 ): ClientWrite {
   if (
-    typeof name !== "string" || typeof epoch !== "string" ||
-    typeof base !== "number" || !Number.isSafeInteger(base) || base < 0 ||
-    typeof exact !== "boolean" || !Array.isArray(action)
+    typeof name !== "string" || typeof epoch !== "string" || !isUint(base) ||
+    !Array.isArray(after) || !after.every((call) => isUint(call) && call > 0) ||
+    !Array.isArray(action)
   ) {
     throw fields.conflict('"w" holds something that is no write');
   }
@@ -120,15 +119,19 @@ function toWrite(
     name: cleanName(name, "the store name", nameLength),
     epoch,
     base,
-    ...(exact && { exact }),
+    after,
   };
-  const [mutator, args] = action as readonly (Json | undefined)[];
+  const [mutator, seed, args] = action as readonly (Json | undefined)[];
   if (typeof mutator !== "string") {
     return { ...shared, patch: decodePatch(action) };
+  }
+  if (typeof seed !== "string") {
+    throw fields.conflict('"w" holds a mutator without a seed');
   }
   return {
     ...shared,
     mutator: cleanName(mutator, "the mutator name", nameLength),
+    seed,
     ...(args !== undefined && { args }),
   };
 }

@@ -45,11 +45,11 @@ export const UP_SAMPLES = {
     id: 7,
     oldest: 7,
     elapsedMs: 90,
-    after: [],
     writes: [{
       name: "Todos",
       epoch: "e1Kx",
       base: 41,
+      after: [],
       patch: [{ op: "add", path: ["items", 0], value: "Rest" }],
     }],
   },
@@ -59,17 +59,26 @@ export const UP_SAMPLES = {
     oldest: 7,
     elapsedMs: 70_000,
     resent: true,
-    after: [7, 8],
+    exact: true,
     writes: [
-      { name: "Todos", epoch: "e1Kx", base: 41, exact: true, patch: [] },
+      { name: "Todos", epoch: "e1Kx", base: 41, after: [7, 8], patch: [] },
       {
         name: "Room:general",
         epoch: "",
         base: 0,
+        after: [],
         mutator: "say",
+        seed: "q8Zr",
         args: { text: "hi" },
       },
-      { name: "Room:general", epoch: "e2", base: 3, mutator: "leave" },
+      {
+        name: "Room:general",
+        epoch: "e2",
+        base: 3,
+        after: [],
+        mutator: "leave",
+        seed: "q8Zs",
+      },
     ],
   },
   "cancel": { type: "cancel", id: 300 },
@@ -141,6 +150,11 @@ export const DOWN_SAMPLES = {
   "del": { type: "del", name: "Room:general" },
   "evt": { type: "evt", channel: "toast", data: "saved" },
   "evt without data": { type: "evt", channel: "tick" },
+  "evt with its order": {
+    type: "evt",
+    channel: "tick",
+    order: { sender: "s3rv3r", number: 7 },
+  },
   "err": {
     type: "err",
     error: { code: "store_missing", message: 'No store "Nope"' },
@@ -218,16 +232,16 @@ function anyWrite(): fc.Arbitrary<ClientWrite> {
     name: name(),
     epoch: token(),
     base: fc.nat(),
-    exact: fc.constant(true),
+    after: fc.array(uint(), { maxLength: 3 }),
   };
   return fc.oneof<fc.Arbitrary<ClientWrite>[]>(
     fc.record({ ...place, patch: anyPatch() }, {
       ...options,
-      requiredKeys: ["name", "epoch", "base", "patch"],
+      requiredKeys: ["name", "epoch", "base", "after", "patch"],
     }),
-    fc.record({ ...place, mutator: name(), args: anyJson() }, {
+    fc.record({ ...place, mutator: name(), seed: token(), args: anyJson() }, {
       ...options,
-      requiredKeys: ["name", "epoch", "base", "mutator"],
+      requiredKeys: ["name", "epoch", "base", "after", "mutator", "seed"],
     }),
   );
 }
@@ -277,11 +291,11 @@ export function anyUpFrame(): fc.Arbitrary<UpFrame> {
       call: versions(),
       elapsedMs: fc.nat(),
       resent: fc.constant(true),
-      after: fc.array(uint(), { maxLength: 3 }),
+      exact: fc.constant(true),
       writes: fc.array(anyWrite(), { minLength: 1, maxLength: 3 }),
     }, {
       ...options,
-      requiredKeys: ["type", "call", "elapsedMs", "after", "writes"],
+      requiredKeys: ["type", "call", "elapsedMs", "writes"],
     }).map(({ call, ...rest }) => ({
       ...rest,
       id: call.version,

@@ -282,7 +282,7 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
     a: Object.keys(KINDS),
   },
   ping: { t: [] },
-  mut: { t: [], i: [], m: [], o: [], r: ["boolean"], b: ["array"], w: [] },
+  mut: { t: [], i: [], m: [], o: [], r: ["boolean"], x: ["boolean"], w: [] },
   cancel: { t: [], i: [] },
   welcome: {
     t: ["huge"],
@@ -317,7 +317,7 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
   patch: { s: [], v: [], f: [], w: ["string"], p: ["array"] },
   res: { t: [], i: [], x: Object.keys(KINDS), e: [] },
   del: { t: [], n: ["string"] },
-  evt: { t: [], c: ["string"], x: Object.keys(KINDS) },
+  evt: { t: [], c: ["string"], x: Object.keys(KINDS), s: ["string"], i: [] },
   err: { t: [], e: [], n: ["string"] },
   parts: { t: ["huge"], b: [] },
   pong: { t: [] },
@@ -357,7 +357,7 @@ Deno.test("decodeUp() and decodeDown() refuse frames without a field that they n
   const optional: Record<string, string> = {
     hello: "sipok",
     rpc: "ora",
-    mut: "orb",
+    mut: "orx",
     patch: "fw",
     res: "xe",
     evt: "x",

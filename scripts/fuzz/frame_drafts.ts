@@ -143,10 +143,9 @@ export function boldFrame(
     case "mut":
       return {
         ...frame,
-        after: [Math.max(1, uint())],
         writes: frame.writes.map((write) =>
           random.below(2) === 0
-            ? { ...write, base: uint() }
+            ? { ...write, base: uint(), after: [Math.max(1, uint())] }
             : { ...write, epoch: text() }
         ),
       };
@@ -203,9 +202,10 @@ function mutate(random: SeededRandom, known: Knowledge): UpFrame {
   const write = () => {
     const name = random.pick(known.stores);
     const { epoch, version: base } = tokenFor(name, random, known);
-    const place = { name, epoch, base };
+    const after = random.below(3) === 0 ? [1 + random.below(60)] : [];
+    const place = { name, epoch, base, after };
     return random.below(3) === 0
-      ? { ...place, mutator: "say", args: randomJson(random, 2) }
+      ? { ...place, mutator: "say", seed: "q8Zr", args: randomJson(random, 2) }
       : { ...place, patch: randomPatch(random, randomJson(random, 2), 3) };
   };
   return {
@@ -214,7 +214,7 @@ function mutate(random: SeededRandom, known: Knowledge): UpFrame {
     oldest: 1 + random.below(Math.min(id, 5)),
     elapsedMs: random.below(100_000),
     ...(random.below(4) === 0 && { resent: true }),
-    after: random.below(3) === 0 ? [1 + random.below(60)] : [],
+    ...(random.below(4) === 0 && { exact: true }),
     writes: Array.from({ length: 1 + random.below(4) }, write),
   };
 }
