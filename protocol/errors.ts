@@ -20,7 +20,7 @@ export type ErrorCode =
   | "limit"
   /** No store of that name is defined. */
   | "store_missing"
-  /** The store exists, but what the KV holds of it is corrupt. */
+  /** The store exists, but what the KV holds of it is corrupt, or of a version that is not known. */
   | "store_unreadable"
   /** The store was deleted while the request was on its way. */
   | "store_deleted"

@@ -28,6 +28,10 @@ export interface Limits {
   stallMs: number;
   /** Bytes that wait in one connection's inbox before it is closed as flooding. */
   inboxBytes: number;
+  /** One event with its channel and its target, encoded; at most 57,344. */
+  eventBytes: number;
+  /** Bytes of events that wait to be handed to other servers; further ones do not reach these. */
+  eventQueueBytes: number;
   /** Calls of one connection that run at once; further ones wait in its inbox. */
   callsPerConnection: number;
   /** Subscriptions of one connection. */
@@ -46,6 +50,8 @@ export interface Limits {
   sessionMs: number;
   /** How long a store without subscribers stays loaded. */
   idleMs: number;
+  /** How long a server may be silent before others take over what it had to do; at least 40. */
+  leaseMs: number;
   /** The longest that patches of a busy store are gathered; 0: never. */
   fanoutMs: number;
 }
@@ -63,6 +69,8 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   outboxTotalBytes: 64 * 1024 * 1024,
   stallMs: 30_000,
   inboxBytes: 1024 * 1024,
+  eventBytes: 32 * 1024,
+  eventQueueBytes: 8 * 1024 * 1024,
   callsPerConnection: 64,
   subscriptionsPerConnection: 1_000,
   connections: 50_000,
@@ -72,5 +80,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   commitMs: 5_000,
   sessionMs: 24 * 60 * 60 * 1000,
   idleMs: 60_000,
+  leaseMs: 60_000,
   fanoutMs: 16,
 };
