@@ -10,6 +10,7 @@ import { type StoreId, storeKey } from "./log/keys.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import { type Origin, WRITES_PER_CALL } from "./log/records.ts";
 import type { Ambient } from "./ports.ts";
+import type { Writer } from "./stores/writer.ts";
 
 /** Identifies a call over all connections and servers. */
 export interface CallId {
@@ -21,9 +22,12 @@ export interface CallId {
 
 /** One run of one call's handler. */
 export class CallScope {
-  readonly clientId: string;
+  /** Who calls. */
+  readonly writer: Writer;
   /** Whether the call may have run before. */
   readonly isResent: boolean;
+  /** Makes ids that are the same in each run; absent where no function runs. */
+  newId?: () => string;
   readonly #id: CallId;
   readonly #writes = new Map<string, number>();
   readonly #versions = new Map<string, WrittenTo>();
@@ -31,11 +35,11 @@ export class CallScope {
   /** A scope for one run. */
   constructor(
     id: CallId,
-    clientId: string,
+    writer: Writer,
     { isResent = false }: { isResent?: boolean } = {},
   ) {
     this.#id = id;
-    this.clientId = clientId;
+    this.writer = writer;
     this.isResent = isResent;
   }
 
@@ -102,9 +106,14 @@ export class CallScopes {
     return this.#ambient.run(scope, run);
   }
 
-  /** Runs code outside of any scope. */
-  exit<T>(run: () => T): T {
-    return this.#ambient.run(OUTSIDE, run);
+  /** Runs code outside of any scope; `place` says where instead. */
+  exit<T>(run: () => T, place: object = OUTSIDE): T {
+    return this.#ambient.run(place, run);
+  }
+
+  /** What {@linkcode CallScopes.exit} was given, in code that it runs. */
+  place(): object | undefined {
+    return this.#ambient.get();
   }
 }
 

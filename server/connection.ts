@@ -18,6 +18,8 @@ import {
   type UpFrame,
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
+import type { Json } from "../protocol/value.ts";
+import { Bonds } from "./bonds.ts";
 import { Outbox, type Outboxes, type OutboxOwner } from "./outbox.ts";
 import type {
   Clock,
@@ -26,8 +28,12 @@ import type {
   SocketEvents,
   Timer,
 } from "./ports.ts";
+import type { Member } from "./roster.ts";
+import { RunningCalls } from "./running_calls.ts";
 import type { Answer, Session } from "./sessions.ts";
+import type { JointDelivery } from "./stores/joint_delivery.ts";
 import type { Subscription, SubscriptionOwner } from "./subscription.ts";
+import { userIdOf } from "./stores/writer.ts";
 
 /**
  * What a message in an inbox costs beside its bytes: a million of a few bytes each
@@ -45,18 +51,30 @@ export interface ConnectionHost {
   readonly outboxes: Outboxes;
   /** Handles one frame; a promise counts as under way until it settles. */
   dispatch(connection: Connection, frame: ReceivedFrame): void | Promise<void>;
+  /** The connection has a session, the first or in place of that one. */
+  welcomed(connection: Connection, before: Session | undefined): void;
+  /** There is another user behind the connection; it had that id. */
+  identified(connection: Connection, before: string | undefined): void;
+  /** A subscription of the connection was answered. */
+  subscribed(connection: Connection, name: string): void;
+  /** The same subscription is over. */
+  unsubscribed(connection: Connection, name: string): void;
   /** The connection has ended, whatever the reason. */
   ended(connection: Connection): void;
-  /** Something failed that should not have. */
-  failed(connection: Connection, error: unknown): void;
+  /** Something failed that should not have; what the client is told of it. */
+  failed(connection: Connection, error: unknown, what: string): ErrorBody;
 }
 
 /** See the module's documentation. */
 export class Connection
-  implements SocketEvents, SubscriptionOwner, OutboxOwner {
+  implements SocketEvents, SubscriptionOwner, OutboxOwner, Member {
   readonly info: ConnectionInfo;
   readonly outbox: Outbox;
   readonly subscriptions = new Map<string, Subscription>();
+  /** Calls that run. */
+  readonly calls = new RunningCalls();
+  /** Whether the client is told which of its own calls a frame shows. */
+  showsOwn = false;
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
   readonly #inbox: Uint8Array[] = [];
@@ -70,10 +88,15 @@ export class Connection
   #isDraining = false;
   #onIdle: () => void = () => {};
   readonly #dirty = new Set<Subscription>();
+  /** Those that have to be sent in one message. */
+  readonly #bonds = new Bonds<Subscription>();
   #isFlushDeferred = false;
   /** Answers that wait until the caller's subscriptions show what they promise. */
   #held: Answer[] = [];
   #session: Session | undefined;
+  #user: Json = null;
+  /** Subscriptions that were answered. */
+  readonly #followed = new Set<Subscription>();
   #helloTimer: Timer | undefined;
   #heardAtMs: number;
   #isClosed = false;
@@ -96,9 +119,47 @@ export class Connection
     return this.#session;
   }
 
+  /** @inheritdoc */
+  get shownSession(): Session | undefined {
+    return this.showsOwn ? this.#session : undefined;
+  }
+
   /** Whether it has ended. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** The user behind it; null for nobody. */
+  get user(): Json {
+    return this.#user;
+  }
+  set user(user: Json) {
+    const before = this.userId;
+    this.#user = user;
+    this.#host.identified(this, before);
+  }
+
+  /** @inheritdoc */
+  get clientId(): string | undefined {
+    return this.#session?.clientId;
+  }
+
+  /** @inheritdoc */
+  get userId(): string | undefined {
+    return userIdOf(this.#user);
+  }
+
+  /** @inheritdoc */
+  follows(store: string): boolean {
+    const subscription = this.subscriptions.get(store);
+    return subscription !== undefined && this.#followed.has(subscription);
+  }
+
+  /** A subscription was answered, for the first time or again. */
+  followed(subscription: Subscription): void {
+    if (subscription.isOver || this.#followed.has(subscription)) return;
+    this.#followed.add(subscription);
+    this.#host.subscribed(this, subscription.name);
   }
 
   /** When anything was last received, by the monotonic clock. */
@@ -112,6 +173,7 @@ export class Connection
     this.#helloTimer = undefined;
     const before = this.#session;
     this.#session = session;
+    this.#host.welcomed(this, before);
     return before;
   }
 
@@ -126,6 +188,11 @@ export class Connection
       );
     }
     const { messageBytes, inboxBytes } = this.#host.limits;
+    const waits = this.#inbox.length > 0 || this.#frames.length > 0;
+    if (
+      (waits || !this.#mayHandle()) &&
+      this.calls.cancelAhead(data, this.#host.limits, waits)
+    ) return;
     if (data.byteLength > messageBytes) {
       const { message } = new LimitError(
         "take the message",
@@ -178,6 +245,14 @@ export class Connection
     );
   }
 
+  /** What the client is told where `what` it asked for has failed. */
+  explain(error: unknown, what: string): ErrorBody {
+    if (error instanceof HeadwaterError) {
+      return toErrorBody(error, "unavailable");
+    }
+    return this.#host.failed(this, error, what);
+  }
+
   /** Sends a call's answer, not before the caller's subscriptions show its effects. */
   answer(answer: Answer): void {
     if (this.#isClosed) return;
@@ -198,6 +273,33 @@ export class Connection
   }
 
   /** @inheritdoc */
+  isBound(subscription: Subscription): boolean {
+    return this.#bonds.has(subscription);
+  }
+
+  /** @inheritdoc */
+  patchedTogether(deliveries: readonly JointDelivery[]): void {
+    const parts = deliveries.flatMap(({ subscriber, fanout, delivery }) => {
+      const subscription = this.subscriptions.get(fanout.name);
+      return subscription && subscription === subscriber
+        ? [{ subscription, delivery }]
+        : [];
+    });
+    const areReady = parts.every(({ subscription, delivery }) =>
+      subscription.isUpTo(delivery) && !this.isBound(subscription)
+    );
+    if (areReady && !this.outbox.isFull) {
+      for (const { subscription, delivery } of parts) {
+        subscription.take(delivery);
+      }
+      return;
+    }
+    // Sent one by one, as there is room, they would show a half of the transaction.
+    this.#bonds.bind(parts.map(({ subscription }) => subscription));
+    for (const { subscription } of parts) subscription.lag();
+  }
+
+  /** @inheritdoc */
   advanced(): void {
     if (this.#held.length === 0) return;
     const held = this.#held;
@@ -213,6 +315,8 @@ export class Connection
       this.subscriptions.delete(subscription.name);
     }
     this.#dirty.delete(subscription);
+    for (const other of this.#bonds.leave(subscription)) this.dirtied(other);
+    this.#unfollow(subscription);
     this.advanced();
   }
 
@@ -242,8 +346,21 @@ export class Connection
   #flushDirty(): void {
     for (const subscription of [...this.#dirty]) {
       if (this.outbox.isFull) return;
-      this.#dirty.delete(subscription);
-      subscription.flush();
+      // It may have gone with one that it is bound to.
+      if (this.#dirty.has(subscription)) this.#flushGroup(subscription);
+    }
+  }
+
+  #flushGroup(subscription: Subscription): void {
+    for (const member of this.#bonds.groupOf(subscription)) {
+      const { released } = member;
+      released?.then(() => this.dirtied(member));
+      if (released) return;
+      if (member.isAnswering && this.isBound(member)) return;
+    }
+    for (const member of this.#bonds.release(subscription)) {
+      this.#dirty.delete(member);
+      member.flush();
     }
   }
 
@@ -254,7 +371,10 @@ export class Connection
     while (this.#mayHandle()) {
       const frame = this.#frames.shift();
       if (frame) this.#dispatch(frame);
-      else if (!this.#decodeNext()) break;
+      else if (!this.#decodeNext()) {
+        this.calls.caughtUp();
+        break;
+      }
     }
     this.#isHandling = false;
   }
@@ -274,7 +394,9 @@ export class Connection
       this.#frames = decodeUp(message, this.#host.limits);
     } catch (error) {
       // Thrown further it would end the process: the host delivers messages in an event.
-      if (!(error instanceof HeadwaterError)) this.#host.failed(this, error);
+      if (!(error instanceof HeadwaterError)) {
+        this.#host.failed(this, error, "A message");
+      }
       this.close(CLOSE.badFrame, toErrorBody(error, "bad_frame").message);
     }
     return true;
@@ -298,20 +420,28 @@ export class Connection
     });
   }
 
+  #unfollow(subscription: Subscription): void {
+    if (!this.#followed.delete(subscription)) return;
+    this.#host.unsubscribed(this, subscription.name);
+  }
+
   #fail(error: unknown): void {
-    this.#host.failed(this, error);
-    this.refuse(toErrorBody(error, "unavailable"));
+    this.refuse(this.#host.failed(this, error, "What was asked for"));
   }
 
   #end(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#helloTimer?.cancel();
+    this.calls.stop();
     this.#inbox.length = 0;
     this.#frames = [];
     this.#held = [];
     this.#dirty.clear();
-    for (const subscription of this.subscriptions.values()) subscription.end();
+    for (const subscription of this.subscriptions.values()) {
+      subscription.end();
+      this.#unfollow(subscription);
+    }
     this.subscriptions.clear();
     this.outbox.close();
     this.#onIdle();

@@ -6,9 +6,11 @@
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import type { Logger } from "./logger.ts";
+import type { Failures } from "./failures.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import { Outboxes } from "./outbox.ts";
 import { partBytes } from "./part_queue.ts";
+import { Roster } from "./roster.ts";
 import type {
   Clock,
   ConnectionInfo,
@@ -16,6 +18,7 @@ import type {
   SocketEvents,
   Timer,
 } from "./ports.ts";
+import type { Session } from "./sessions.ts";
 
 /** A connection is silent once nothing was heard for so many heartbeats. */
 const SILENT_HEARTBEATS = 2.5;
@@ -27,7 +30,8 @@ export interface ConnectionsOptions {
   /** Whether limits per address count for loopback as well. */
   readonly isLoopbackLimited: boolean;
   readonly dispatch: ConnectionHost["dispatch"];
-  readonly logger: Logger;
+  readonly lifecycle: Lifecycle;
+  readonly failures: Failures;
   /** The connection's session may be forgotten. */
   readonly onEnded: (connection: Connection) => void;
 }
@@ -35,6 +39,8 @@ export interface ConnectionsOptions {
 /** See the module's documentation. */
 export class Connections {
   readonly outboxes: Outboxes;
+  /** Those that were welcomed. */
+  readonly roster = new Roster();
   readonly #options: ConnectionsOptions;
   readonly #connections = new Set<Connection>();
   readonly #byAddress = new Map<string, number>();
@@ -87,23 +93,29 @@ export class Connections {
       socket.close(...refusal);
       return { message: () => {}, closed: () => {} };
     }
-    const { clock, limits, dispatch, logger, onEnded } = this.#options;
+    const { clock, limits, dispatch, failures, lifecycle } = this.#options;
     const connection = new Connection(socket, info, {
       clock,
       limits,
       outboxes: this.outboxes,
       dispatch,
-      ended: (connection) => {
-        this.#delete(connection);
-        onEnded(connection);
+      welcomed: (connection, before) => this.#welcomed(connection, before),
+      identified: (connection, userId) => {
+        const { clientId } = connection;
+        this.roster.delete(connection, { clientId, userId });
+        if (clientId !== undefined) this.roster.add(connection);
       },
-      failed: (connection, error) => {
-        const clientId = connection.session?.clientId;
-        logger.error("A frame could not be handled: {error}", {
-          clientId,
-          error,
-        });
+      subscribed: (connection, name) => {
+        this.roster.follow(connection, name);
+        lifecycle.fire("subscribe", name, clientOf(connection));
       },
+      unsubscribed: (connection, name) => {
+        this.roster.unfollow(connection, name);
+        lifecycle.fire("unsubscribe", name, clientOf(connection));
+      },
+      ended: (connection) => this.#ended(connection),
+      failed: ({ clientId }, error, what) =>
+        failures.tell(error, { code: "unavailable", what, clientId }),
     });
     this.#connections.add(connection);
     if (info.address !== undefined) {
@@ -159,6 +171,31 @@ export class Connections {
     ];
   }
 
+  #welcomed(connection: Connection, before: Session | undefined): void {
+    const { lifecycle } = this.#options;
+    const { userId, info } = connection;
+    const clientId = clientOf(connection);
+    if (before?.clientId === clientId) return;
+    if (before) {
+      // As whom it was known is over, though the socket is not.
+      this.roster.delete(connection, { clientId: before.clientId, userId });
+      lifecycle.fire("disconnect", before.clientId, info);
+    }
+    this.roster.add(connection);
+    lifecycle.fire("connection", clientId, info);
+  }
+
+  #ended(connection: Connection): void {
+    const { lifecycle, onEnded } = this.#options;
+    const { clientId, info } = connection;
+    this.#delete(connection);
+    if (clientId !== undefined) {
+      this.roster.delete(connection);
+      lifecycle.fire("disconnect", clientId, info);
+    }
+    onEnded(connection);
+  }
+
   #delete(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     const { address } = connection.info;
@@ -185,6 +222,11 @@ export class Connections {
       if (this.#connections.size > 0) this.#listen();
     });
   }
+}
+
+/** Who it is; only one that was welcomed has subscriptions. */
+function clientOf({ clientId = "" }: Connection): string {
+  return clientId;
 }
 
 function isLoopback(address: string): boolean {

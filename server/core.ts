@@ -7,10 +7,14 @@
 import type { Limits } from "../protocol/limits.ts";
 import type { CallScopes } from "./call_scope.ts";
 import { Answers } from "./log/answers.ts";
+import { AtomicWriter } from "./log/atomic_writer.ts";
 import { BLOB_GRACE_MS, Sweeper } from "./log/blobs.ts";
+import { EventFeed } from "./log/event_feed.ts";
 import { FeedReader } from "./log/feed_reader.ts";
+import type { FeedEvents } from "./log/feed_slot.ts";
 import { Lane } from "./log/lane.ts";
 import { PatientKv } from "./log/patient_kv.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import type { Logger } from "./logger.ts";
 import type { Clock, OpenedKv, Random, Timer } from "./ports.ts";
 import { Sessions } from "./sessions.ts";
@@ -31,6 +35,11 @@ export interface CoreOptions {
   readonly definitions: Definitions;
   readonly scopes: CallScopes;
   readonly logger: Logger;
+  readonly lifecycle: Lifecycle;
+  /** Id of this run of the server. */
+  readonly serverId: string;
+  /** Takes events of another server. */
+  readonly receiveEvents: (sent: FeedEvents) => void;
 }
 
 /** See the module's documentation. */
@@ -39,6 +48,8 @@ export class Core {
   readonly stores: StoreRegistry;
   readonly sessions: Sessions;
   readonly answers: Answers;
+  /** Where events for other servers are written. */
+  readonly eventFeed: EventFeed;
   readonly #feed: FeedReader | undefined;
   readonly #sweeper: Sweeper;
   readonly #clock: Clock;
@@ -48,7 +59,7 @@ export class Core {
   #sweeping: Promise<void> = Promise.resolve();
 
   private constructor(options: CoreOptions) {
-    const { opened, clock, random, limits, sync, logger } = options;
+    const { opened, clock, random, limits, sync, logger, lifecycle } = options;
     const { isLocal } = opened;
     const kv = new PatientKv(opened.kv, { clock, random }, limits.commitMs);
     this.opened = opened;
@@ -79,30 +90,54 @@ export class Core {
           isLocal,
         }),
     );
+    const jointWriters = lanes.map(() =>
+      new AtomicWriter({ kv, clock, random, sync, isLocal })
+    );
     this.stores = new StoreRegistry({
       env: {
         kv,
         clock,
         random,
         limits,
-        onError: (error, { name }) =>
-          logger.error("Store {name} failed: {error}", { name, error }),
+        onError: (error, { name }) => {
+          logger.error("Store {name} failed: {error}", { name, error });
+          lifecycle.report(error);
+        },
+        onLife: (what, { name }) => {
+          const key = options.definitions.find(name)?.keyOf(name) ?? null;
+          lifecycle.fire(what, name, key);
+        },
       },
       lanes,
+      jointWriters,
+      commitMs: limits.commitMs,
       definitions: options.definitions,
       idleMs: limits.idleMs,
-      runHook: (run) => options.scopes.exit(run),
+      leaseMs: limits.leaseMs,
+      scopes: options.scopes,
+    });
+    const own = new Set([...lanes, ...jointWriters].map(({ feed }) => feed));
+    this.eventFeed = new EventFeed({
+      kv,
+      clock,
+      random,
+      sender: options.serverId,
+      commitMs: limits.commitMs,
+      onFeed: (feed) => own.add(feed),
     });
     if (!sync) return;
     this.#feed = new FeedReader({
       kv,
       clock,
       isLocal,
-      own: new Set(lanes.map(({ feed }) => feed)),
+      own,
       receive: (item) => this.stores.receive(item),
+      receiveEvents: options.receiveEvents,
       checkAll: () => this.stores.checkAll(),
-      onError: (error) =>
-        logger.warn("The feeds could not be read: {error}", { error }),
+      onError: (error) => {
+        logger.warn("The feeds could not be read: {error}", { error });
+        lifecycle.report(error);
+      },
     });
   }
 
@@ -116,6 +151,7 @@ export class Core {
       await core.close();
       throw error;
     }
+    core.stores.start();
     core.#scheduleSweep(0);
     return core;
   }
@@ -136,6 +172,7 @@ export class Core {
     if (this.#isClosed) return;
     this.#sweep = this.#clock.setTimer(ms, () => {
       this.#sweeping = this.#sweeper.sweep()
+        .then(() => this.stores.sweepExpired())
         .catch((error) =>
           this.#logger.warn("Leftovers could not be swept: {error}", { error })
         )

@@ -20,6 +20,7 @@
  */
 import { runCli } from "../adapters/cli.ts";
 import { denoPorts } from "../adapters/deno_ports.ts";
+import type { App } from "../protocol/contract.ts";
 import type { ServerOptions } from "./options.ts";
 import { Server } from "./server.ts";
 
@@ -38,31 +39,96 @@ import { Server } from "./server.ts";
  *
  * @throws {RangeError} if a limit is not a positive number.
  */
-export function createServer(options: ServerOptions = {}): Server {
+export function createServer<A extends App = App>(
+  options: ServerOptions<A> = {},
+): Server<A> {
   return new Server(options, denoPorts());
 }
 
 export { Server } from "./server.ts";
 export { DynamicStore, StaticStore, StoreHandle } from "./stores/handles.ts";
+export { defineApp } from "../protocol/contract.ts";
+export type {
+  AnyMutator,
+  App,
+  FittingStores,
+  FunctionContract,
+  MutatorContext,
+  MutatorContract,
+  MutatorsOf,
+  StateIn,
+  StateInput,
+  StateRules,
+  StoreContract,
+} from "../protocol/contract.ts";
+export type {
+  ArgsAndOptions,
+  ArgsInput,
+  ArgsOf,
+  Covering,
+  EventInput,
+  EventOf,
+  FullName,
+  IfOpen,
+  MutatorInput,
+  NameIn,
+  Narrowest,
+  PartOf,
+  PatternOf,
+  PresenceOf,
+  ResultInput,
+  ResultOf,
+  StateOf,
+  StoreName,
+} from "../protocol/contract_lookup.ts";
+export type {
+  InputOf,
+  OutputOf,
+  Schema,
+  SchemaIssue,
+  SchemaResult,
+} from "../protocol/schema.ts";
 export { HeadwaterError, LimitError } from "../protocol/errors.ts";
 export { DEFAULT_LIMITS } from "../protocol/limits.ts";
 
+export type { EmitOptions } from "./events.ts";
 export type { Page } from "./http/routes.ts";
 export type { Health } from "./http/routes.ts";
-export type {
-  CallContext,
-  FunctionHandler,
-  FunctionOptions,
-} from "./functions.ts";
+export type { CallContext } from "./call_context.ts";
+export type { FunctionHandler, FunctionOptions } from "./functions.ts";
+export type { ServerEvents, ServerListener } from "./lifecycle.ts";
 export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
 export type {
+  ContractStoreOptions,
   CreateHook,
+  IdleHook,
+  SelfDestruct,
   StoreOptions,
   TerminateHook,
 } from "./stores/definition.ts";
-export type { Written } from "./stores/handles.ts";
+export type {
+  CreateOptions,
+  StoreOf,
+  UpdateOptions,
+  Written,
+} from "./stores/handles.ts";
+export type {
+  Transaction,
+  TransactionChange,
+  TransactionPart,
+  TransactionStore,
+} from "./transaction.ts";
+export type { InterceptContext, Interceptor } from "./stores/intercept.ts";
+export type { AccessContext, Writer } from "./stores/writer.ts";
+export type {
+  HistoryEntry,
+  HistoryPage,
+  HistoryRange,
+  Moment,
+} from "./stores/history.ts";
 export type { History } from "./log/compaction.ts";
 export type {
+  ConnectionInfo,
   Kv,
   KvAtomic,
   KvEntry,
@@ -77,6 +143,7 @@ export type {
   Outcome,
 } from "../protocol/errors.ts";
 export type { Limits } from "../protocol/limits.ts";
+export type { JsonPatchOperation } from "../protocol/json_patch.ts";
 export type { Recipe } from "../protocol/draft.ts";
 export type { Json } from "../protocol/value.ts";
 

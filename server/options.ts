@@ -3,12 +3,18 @@
  *
  * @module
  */
+import type { App } from "../protocol/contract.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Page } from "./http/routes.ts";
 import type { Kv } from "./ports.ts";
 
 /** Options of `createServer()`. */
-export interface ServerOptions {
+export interface ServerOptions<A extends App = App> {
+  /**
+   * The contract of the application, made by `defineApp`: it gives types to the
+   * server's methods, and schemas to what comes in, is stored, and goes out.
+   */
+  readonly app?: A | undefined;
   /**
    * Where the state is: a file's path, `":memory:"`, a KV Connect URL, or a KV
    * that was opened already (and stays open when the server closes).
@@ -29,6 +35,14 @@ export interface ServerOptions {
   readonly cors?: string | readonly string[];
   /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
   readonly trustProxy?: boolean;
+  /**
+   * Whether clients are told nothing of errors that are not meant for them: the
+   * message of all but {@linkcode HeadwaterError} is replaced. The log has it, under
+   * the `id` that the client is told.
+   *
+   * @default false
+   */
+  readonly maskErrors?: boolean;
   /** Pages that are served beside the socket, by path. */
   readonly pages?: Readonly<Record<string, Page>>;
 }

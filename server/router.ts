@@ -6,12 +6,7 @@
  */
 import { encodeFrame } from "../protocol/codec.ts";
 import { toErrorBody } from "../protocol/error_body.ts";
-import {
-  type ErrorBody,
-  HeadwaterError,
-  LimitError,
-  unreachable,
-} from "../protocol/errors.ts";
+import { type ErrorBody, LimitError, unreachable } from "../protocol/errors.ts";
 import {
   type CallFrame,
   CLOSE,
@@ -22,15 +17,18 @@ import {
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Connection, ReceivedFrame } from "./connection.ts";
-import type { Functions, FunctionsEnvironment } from "./functions.ts";
+import type { FunctionsEnvironment } from "./calls.ts";
+import type { Functions } from "./functions.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import { Subscription } from "./subscription.ts";
+import type { Writes } from "./writes.ts";
 
 /** What the frames are handled with, once the server has opened its KV. */
 export interface RouterOptions {
   readonly limits: Limits;
   readonly serverId: string;
   readonly functions: Functions;
+  readonly writes: Writes;
   /** Opens the KV if it is not open yet. */
   readonly open: () => Promise<FunctionsEnvironment>;
   readonly heartbeatMs: () => number;
@@ -66,7 +64,7 @@ export class Router {
       case "mut":
         return this.#write(connection, frame);
       case "cancel":
-        return;
+        return connection.calls.cancel(frame.id);
       case "ping":
         return connection.outbox.push(PONG);
       case "refused":
@@ -94,6 +92,7 @@ export class Router {
     if (connection.isClosed) return sessions.release(session);
     const before = connection.welcome(session);
     if (frame.parts) connection.outbox.cutLongMessages();
+    if (frame.own) connection.showsOwn = true;
     if (before) sessions.release(before);
     connection.outbox.push(encodeFrame({
       type: "welcome",
@@ -141,22 +140,25 @@ export class Router {
       const { stores, namespace } = await open();
       const store = await stores.open({ namespace, name });
       await subscription.attach(store, token);
+      connection.followed(subscription);
     } catch (error) {
       // Told already, where the store ended while it was read.
       if (subscription.isOver) return;
       subscription.end();
-      connection.refuse(toErrorBody(error, "unavailable"), name);
+      const body = connection.explain(error, `The subscription to "${name}"`);
+      connection.refuse(body, name);
       connection.finished(subscription);
     }
   }
 
-  #write(connection: Connection, { id }: MutateFrame): void {
-    const error = new HeadwaterError(
-      "forbidden",
-      "Cannot write: no store allows it",
-      { outcome: "notApplied" },
-    );
-    this.#refuseCall(connection, id, toErrorBody(error, "forbidden"));
+  async #write(connection: Connection, frame: MutateFrame): Promise<void> {
+    const env = await this.#options.open();
+    const { session, user } = connection;
+    if (!session || connection.isClosed) return;
+    const refusal = refuseNumber(env.sessions, session, frame);
+    if (refusal) return this.#refuseCall(connection, frame.id, refusal);
+    const { writes } = this.#options;
+    connection.answer(await writes.write(env, { session, user }, frame));
   }
 
   #unsubscribe(connection: Connection, name: string): void {
@@ -167,31 +169,42 @@ export class Router {
   }
 
   async #call(connection: Connection, frame: CallFrame): Promise<void> {
-    const env = await this.#options.open();
-    const { session } = connection;
-    if (!session || connection.isClosed) return;
-    const expired = env.sessions.isExpired(session);
-    if (expired || frame.id < session.oldest) {
-      const why = expired
-        ? "its session has expired"
-        : "its answer was not awaited any more";
-      const error = new HeadwaterError(
-        "unknown",
-        `Cannot run call ${frame.id}: ${why}`,
-        {
-          outcome: frame.resent ? "unknown" : "notApplied",
-        },
+    // Before anything is awaited: it may be cancelled meanwhile.
+    const abort = connection.calls.begin(frame.id);
+    try {
+      const env = await this.#options.open();
+      const { session, user, info } = connection;
+      if (!session || connection.isClosed) return;
+      const refusal = refuseNumber(env.sessions, session, frame);
+      if (refusal) return this.#refuseCall(connection, frame.id, refusal);
+      const caller = { session, user, info, abort };
+      connection.answer(
+        await this.#options.functions.call(env, caller, frame),
       );
-      return this.#refuseCall(
-        connection,
-        frame.id,
-        toErrorBody(error, "unknown"),
-      );
+    } finally {
+      connection.calls.end(frame.id, abort);
     }
-    connection.answer(await this.#options.functions.call(env, session, frame));
   }
 
   #refuseCall(connection: Connection, id: number, error: ErrorBody): void {
     connection.outbox.push(encodeFrame({ type: "res", id, error }));
   }
+}
+
+/** Why a call or write of that number cannot be run any more; undefined where it can. */
+function refuseNumber(
+  sessions: Sessions,
+  session: Session,
+  frame: CallFrame | MutateFrame,
+): ErrorBody | undefined {
+  const expired = sessions.isExpired(session);
+  if (!expired && frame.id >= session.oldest) return undefined;
+  const why = expired
+    ? "its session has expired"
+    : "its answer was not awaited any more";
+  return {
+    code: "unknown",
+    message: `Cannot run call ${frame.id}: ${why}`,
+    outcome: frame.resent ? "unknown" : "notApplied",
+  };
 }

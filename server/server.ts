@@ -3,20 +3,42 @@
  *
  * @module
  */
+import type { App, StateRules, StoreContract } from "../protocol/contract.ts";
+import type {
+  ArgsAndOptions,
+  ArgsOf,
+  EventInput,
+  IfOpen,
+  NameIn,
+  ResultInput,
+  StateOf,
+  StoreName,
+} from "../protocol/contract_lookup.ts";
 import { HeadwaterError } from "../protocol/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
+import type { Json } from "../protocol/value.ts";
 import { CallScopes } from "./call_scope.ts";
 import { Connections } from "./connections.ts";
+import { checkedEvent, checkedHandler, storeContract } from "./contract.ts";
 import { Core } from "./core.ts";
+import { EventQueue } from "./event_queue.ts";
+import { type EmitOptions, Events } from "./events.ts";
+import type { FunctionsEnvironment } from "./calls.ts";
+import { Failures } from "./failures.ts";
 import {
   type FunctionHandler,
   type FunctionOptions,
   Functions,
-  type FunctionsEnvironment,
 } from "./functions.ts";
 import { createRoutes, type Health } from "./http/routes.ts";
 import { newId } from "./log/ids.ts";
 import { bellKey } from "./log/keys.ts";
+import {
+  Lifecycle,
+  type ServerEvents,
+  type ServerListener,
+} from "./lifecycle.ts";
+import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
 import { inTime } from "./log/patience.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { loggerOf } from "./logger.ts";
@@ -33,11 +55,23 @@ import type {
 import { Router } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
 import {
+  type ContractStoreOptions,
   Definitions,
   StoreDefinition,
   type StoreOptions,
 } from "./stores/definition.ts";
-import { DynamicStore, StaticStore } from "./stores/handles.ts";
+import {
+  type Transaction,
+  type TransactionPart,
+  Transactions,
+} from "./transaction.ts";
+import { Writes } from "./writes.ts";
+import {
+  DynamicStore,
+  StaticStore,
+  type StoreOf,
+  type Written,
+} from "./stores/handles.ts";
 
 /** The one namespace until there are more. */
 const NAMESPACE = "default";
@@ -46,8 +80,13 @@ const GRACE_MS = 2_000;
 /** How long the health check waits for the KV. */
 const HEALTH_MS = 2_000;
 
-/** A server of shared state. Made by {@linkcode createServer}. */
-export class Server {
+/**
+ * A server of shared state. Made by {@linkcode createServer}. `A` is the contract
+ * of the application; without one, names are free and types are the caller's.
+ */
+// Not App: code that knows of no contract is to take a server of any.
+// deno-lint-ignore no-explicit-any
+export class Server<A extends App = any> {
   readonly #options: ServerOptions;
   readonly #ports: Ports;
   readonly #limits: Limits;
@@ -55,8 +94,14 @@ export class Server {
   readonly #functions: Functions;
   readonly #scopes: CallScopes;
   readonly #access: StoreAccess;
+  readonly #transactions: Transactions;
   readonly #connections: Connections;
-  readonly #closing = new AbortController();
+  readonly #lifecycle: Lifecycle;
+  readonly #failures: Failures;
+  /** Id of this run of the server. */
+  readonly #serverId: string;
+  readonly #eventQueue: EventQueue;
+  readonly #events: Events;
   readonly #logger = loggerOf("server");
   #core: Promise<Core> | undefined;
   #openCore: Core | undefined;
@@ -66,7 +111,7 @@ export class Server {
   #closed: Promise<void> | undefined;
 
   /** Use {@linkcode createServer}, which supplies the ports of the runtime. */
-  constructor(options: ServerOptions, ports: Ports) {
+  constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -75,7 +120,12 @@ export class Server {
         throw new RangeError(`Limit ${name} must be 0 or more, not ${value}`);
       }
     }
-    const { nameLength } = this.#limits;
+    const { nameLength, eventBytes } = this.#limits;
+    if (eventBytes > SLOT_EVENT_BYTES) {
+      throw new RangeError(
+        `Limit eventBytes must be ${SLOT_EVENT_BYTES} or less, not ${eventBytes}`,
+      );
+    }
     this.#functions = new Functions(nameLength);
     this.#scopes = new CallScopes(ports.createAmbient());
     this.#access = new StoreAccess({
@@ -85,7 +135,32 @@ export class Server {
       namespace: NAMESPACE,
       nameLength,
     });
+    this.#transactions = new Transactions({
+      access: this.#access,
+      definitions: this.#definitions,
+    });
+    this.#lifecycle = new Lifecycle({
+      clock: ports.clock,
+      scopes: this.#scopes,
+      logger: this.#logger,
+    });
+    this.#failures = new Failures({
+      random: ports.random,
+      logger: this.#logger,
+      lifecycle: this.#lifecycle,
+      masks: options.maskErrors ?? false,
+    });
+    this.#serverId = newId(ports.random);
     this.#connections = this.#createConnections();
+    this.#eventQueue = this.#createEventQueue();
+    this.#events = new Events({
+      limits: this.#limits,
+      namespace: NAMESPACE,
+      sender: this.#serverId,
+      roster: this.#connections.roster,
+      scopes: this.#scopes,
+      queue: options.sync === false ? undefined : this.#eventQueue,
+    });
   }
 
   /**
@@ -95,25 +170,33 @@ export class Server {
    * @throws {TypeError} if the name is taken, or the initial state is not an object.
    */
   createStore<T extends object>(
-    name: `${string}:*`,
+    name: IfOpen<A, "stores", `${string}:*`>,
     initial: T,
-    options?: StoreOptions,
+    options?: StoreOptions<NoInfer<T>>,
   ): DynamicStore<T>;
   /** Defines one store; see above for many of one kind. */
   createStore<T extends object>(
-    name: string,
+    name: IfOpen<A, "stores", string>,
     initial: T,
-    options?: StoreOptions,
+    options?: StoreOptions<NoInfer<T>>,
   ): StaticStore<T>;
+  /** Defines a store of the contract, which has its initial state and its schema. */
+  createStore<N extends NameIn<A, "stores">>(
+    name: N,
+    options?: ContractStoreOptions<StateOf<A, N>>,
+  ): StoreOf<N, StateOf<A, N>>;
   createStore<T extends object>(
     name: string,
-    initial: T,
-    options: StoreOptions = {},
+    given?: object,
+    more: StoreOptions<never> = {},
   ): StaticStore<T> | DynamicStore<T> {
+    const contract = storeContract(this.#options.app, name);
+    // Where the contract has the initial state, options are all that is given.
+    const options = contract ? { ...given, ...rulesOf(contract) } : more;
     const definition = new StoreDefinition(
       name,
-      initial,
-      options,
+      contract ? contract.initial : given,
+      options as StoreOptions, // of T, which the definition does not know
       this.#limits.nameLength,
     );
     this.#definitions.add(definition);
@@ -126,10 +209,73 @@ export class Server {
    * The handle of a store by its full name, such as `"Room:general"`; undefined
    * where no definition covers the name.
    */
+  store<T>(
+    name: IfOpen<A, "stores", string>,
+  ): StaticStore<T> | undefined;
+  /** The handle of a store of the contract; undefined before it was created by `createStore`. */
+  store<N extends StoreName<A>>(
+    name: N,
+  ): StaticStore<StateOf<A, N>> | undefined;
   store<T>(name: string): StaticStore<T> | undefined {
     const { name: fullName } = this.#access.idOf(name);
     const definition = this.#definitions.find(fullName);
     return definition && new StaticStore<T>(this.#access, definition, fullName);
+  }
+
+  /**
+   * Changes several stores together: all of it takes effect in one commit, or none.
+   * What the callback adds is committed when it has returned. Resolves, when that is
+   * done, with the version and value of each change, in the order in which they were
+   * added.
+   *
+   * - A recipe that throws refuses all, and its error is passed on; so does a callback.
+   *   Recipes may run more than once, as in {@linkcode StaticStore.update}.
+   * - A client that is connected gets all of it in one message, also one of another
+   *   server: it never sees a half. Stores that it subscribes to at that very moment,
+   *   or after it was disconnected, come one by one.
+   * - Nobody else writes to the stores in between, on any server. What was asked for
+   *   before comes before it.
+   * - Within a function it takes effect once, however often the call is resent, and
+   *   gives the first values, or the same error.
+   * - What the callback awaits itself, such as an `update()` or another transaction,
+   *   is committed apart, before.
+   * - At most 9 stores, 1,000 changes, and 600 KiB of what they change.
+   *
+   * @example Move an item
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * const open = server.createStore("Open", { items: ["milk"] });
+   * const lists = server.createStore("List:*", { items: [] as string[] });
+   * await server.transaction((tx) => {
+   *   tx(open).update((draft) => void draft.items.pop());
+   *   tx(lists, "done").update((draft) => void draft.items.push("milk"));
+   * });
+   * assert.deepEqual(await lists.get("done"), { items: ["milk"] });
+   * ```
+   *
+   * @throws {LimitError} if it is too much; then nothing is written.
+   * @throws {HeadwaterError} `bad_value` for what cannot be shared, or `unavailable`
+   * while the KV takes no writes, or others do not let it have its turn.
+   * @throws {TypeError} if something else than a store of this server is changed.
+   */
+  async transaction(
+    run: (tx: Transaction) => unknown,
+  ): Promise<readonly Written<Json | undefined>[]>;
+  /** The same for a list of changes. */
+  async transaction<T extends readonly unknown[]>(
+    parts: { readonly [I in keyof T]: TransactionPart<T[I]> },
+  ): Promise<readonly Written<Json | undefined>[]>;
+  async transaction(
+    what:
+      | ((tx: Transaction) => unknown)
+      | readonly TransactionPart<unknown>[],
+  ): Promise<readonly Written<Json | undefined>[]> {
+    return typeof what === "function"
+      ? await this.#transactions.run(what)
+      : await this.#transactions.all(what);
   }
 
   /** Whether the store of that full name exists. */
@@ -154,17 +300,106 @@ export class Server {
    *
    * @throws {TypeError} if the function is handled already.
    */
-  handle<A, R>(
+  handle<Args, R>(
+    name: IfOpen<A, "functions", string>,
+    handler: FunctionHandler<Args, R>,
+    options?: FunctionOptions,
+  ): void;
+  /**
+   * Answers calls of a function of the contract: its schema has checked the
+   * arguments before the handler gets them, and a result that does not fit is the
+   * handler's failure.
+   */
+  handle<N extends NameIn<A, "functions">>(
+    name: N,
+    handler: FunctionHandler<ArgsOf<A, N>, ResultInput<A, N>>,
+    options?: FunctionOptions,
+  ): void;
+  handle(
     name: string,
-    handler: FunctionHandler<A, R>,
+    handler: FunctionHandler<never, unknown>,
     options: FunctionOptions = {},
   ): void {
-    // Arguments are JSON from outside: their type is what the handler expects, and has to check.
-    this.#functions.define(
-      name,
-      handler as FunctionHandler<unknown, unknown>,
-      options,
-    );
+    // Arguments are JSON from outside: their type is what the handler expects, and
+    // what a schema of the contract or the handler itself has to check.
+    const run = handler as FunctionHandler<unknown, unknown>;
+    const checked = checkedHandler(this.#options.app, name, run);
+    this.#functions.define(name, checked, options);
+  }
+
+  /**
+   * Sends an event to everybody who is connected, or to whom `to` says, on this
+   * server and on the others over the same KV. It is not stored.
+   *
+   * - Each client gets it at most once: who is not connected at the moment, or does
+   *   not keep up, misses it.
+   * - What one server sends, each client gets in that order.
+   * - Within a function it is not sent if the call is run again.
+   * - With `sync: false` only clients of this server get it.
+   * - To a client that is connected to this server it costs no write to the KV.
+   *
+   * @example To everybody, and to all but one
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * server.handle("wave", (text: string, { clientId }) => {
+   *   server.emit("waved", { text }, { except: clientId });
+   * });
+   * server.emit("news", "The server is up");
+   * ```
+   *
+   * @throws {HeadwaterError} `bad_name` or `bad_value` for what cannot be sent.
+   * @throws {LimitError} if it is over the limit `eventBytes`.
+   * @throws {TypeError} if the channel is one on which clients speak of themselves,
+   * such as `"connected"`, or a target is undefined.
+   */
+  emit(
+    channel: IfOpen<A, "events", string>,
+    data?: unknown,
+    to?: EmitOptions,
+  ): void;
+  /**
+   * Sends an event of the contract, as its schema makes it.
+   *
+   * @throws {HeadwaterError} `invalid` if the schema refuses it.
+   */
+  emit<N extends NameIn<A, "events">>(
+    channel: N,
+    ...given: ArgsAndOptions<EventInput<A, N>, EmitOptions>
+  ): void;
+  emit(channel: string, data?: unknown, to: EmitOptions = {}): void {
+    const checked = checkedEvent(this.#options.app, channel, data);
+    this.#events.emit(channel, checked, to);
+  }
+
+  /**
+   * Listens to what the server says about itself; see {@linkcode ServerEvents}.
+   * Returns the undo.
+   *
+   * - Listeners run in a moment, in order, outside of the call that caused the event.
+   * - One that throws stops nothing; `error` tells of it.
+   * - Every event is told on one server: that of the connection, or the one that made
+   *   or ended the store. It may be told of none if that server dies.
+   *
+   * @example Who is here
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * const here = new Set<string>();
+   * server.on("connection", (clientId) => void here.add(clientId));
+   * const off = server.on("disconnect", (clientId) => void here.delete(clientId));
+   * off();
+   * ```
+   *
+   * @throws {TypeError} if there is no such event.
+   */
+  on<K extends keyof ServerEvents>(
+    event: K,
+    listener: ServerListener<K>,
+  ): () => void {
+    return this.#lifecycle.on(event, listener);
   }
 
   /**
@@ -254,11 +489,13 @@ export class Server {
   }
 
   async #close(): Promise<void> {
+    this.#openCore?.stores.beginClose();
     await this.#connections.close(GRACE_MS);
-    this.#closing.abort(new Error("The server is closed"));
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
     await listener?.close();
+    await this.#lifecycle.close(GRACE_MS);
+    await this.#eventQueue.close();
     const core = await this.#core?.catch(() => undefined);
     await core?.close();
   }
@@ -303,16 +540,39 @@ export class Server {
       definitions: this.#definitions,
       scopes: this.#scopes,
       logger: this.#logger,
+      lifecycle: this.#lifecycle,
+      serverId: this.#serverId,
+      receiveEvents: (sent) => this.#events.receive(sent),
     });
     this.#openCore = core;
     return core;
   }
 
+  #createEventQueue(): EventQueue {
+    return new EventQueue({
+      clock: this.#ports.clock,
+      open: async () => (await this.#open()).eventFeed,
+      limitBytes: this.#limits.eventQueueBytes,
+      onLost: (error, count) => {
+        this.#logger.warn(
+          "{count} events did not reach other servers: {error}",
+          { count, error },
+        );
+        this.#lifecycle.report(error);
+      },
+    });
+  }
+
   #createConnections(): Connections {
     const router = new Router({
       limits: this.#limits,
-      serverId: newId(this.#ports.random),
+      serverId: this.#serverId,
       functions: this.#functions,
+      writes: new Writes({
+        definitions: this.#definitions,
+        access: this.#access,
+        mutators: this.#options.app?.mutators ?? {},
+      }),
       open: () => this.#environment(),
       heartbeatMs: () => this.#connections.heartbeatMs,
     });
@@ -322,7 +582,8 @@ export class Server {
       isLoopbackLimited:
         this.#options.limits?.connectionsPerAddress !== undefined,
       dispatch: (connection, frame) => router.dispatch(connection, frame),
-      logger: this.#logger,
+      lifecycle: this.#lifecycle,
+      failures: this.#failures,
       onEnded: ({ session }) => {
         if (session) this.#openCore?.sessions.release(session);
       },
@@ -335,7 +596,7 @@ export class Server {
       clock: this.#ports.clock,
       scopes: this.#scopes,
       namespace: NAMESPACE,
-      signal: this.#closing.signal,
+      failures: this.#failures,
       sessions,
       stores,
       answers,
@@ -352,14 +613,21 @@ export class Server {
       health: () => this.health(),
       upgrade: (request, address) =>
         this.#ports.upgrade(request, (socket) => this.#accept(socket, address)),
-      onError: (error) =>
-        this.#logger.error("A request failed: {error}", { error }),
+      onError: (error) => {
+        this.#logger.error("A request failed: {error}", { error });
+        this.#lifecycle.report(error);
+      },
     });
   }
 
   #accept(socket: Socket, address: string | undefined): SocketEvents {
     return this.#connections.accept(socket, { address });
   }
+}
+
+/** What a contract says of the states of a store, without the first of them. */
+function rulesOf({ schema, version, migrate }: StoreContract): StateRules {
+  return { schema, version, ...(migrate && { migrate }) };
 }
 
 /** Who reads or writes a store is told what it means for that, whatever the KV said. */

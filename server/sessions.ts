@@ -22,6 +22,10 @@ export interface Answer {
    * that it has written nothing: another server's run may have.
    */
   readonly doubtful?: Uint8Array<ArrayBuffer>;
+  /** The number is not used up: what comes with it next is something else. */
+  readonly isFree?: boolean;
+  /** It was stopped before it had an answer. */
+  readonly isAborted?: boolean;
 }
 
 /** An answer above this size is not kept: the call runs again, and its writes give the first values. */
@@ -111,7 +115,8 @@ export class Session {
     const running = run();
     this.#answers.set(call, running);
     running.then((answer) => {
-      if (call < this.#oldest || answer.frame.byteLength > KEPT_ANSWER_BYTES) {
+      const isTooBig = answer.frame.byteLength > KEPT_ANSWER_BYTES;
+      if (call < this.#oldest || isTooBig || answer.isFree) {
         this.#answers.delete(call);
       } else {
         this.#keep(call, answer);

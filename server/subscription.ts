@@ -4,26 +4,39 @@
  *
  * @module
  */
-import { encodeFrame } from "../protocol/codec.ts";
+import { encodeFrame, joinFrames } from "../protocol/codec.ts";
 import { toErrorBody } from "../protocol/error_body.ts";
 import type { HeadwaterError } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Fanout, StoreAnswer, Subscriber } from "./stores/fanout.ts";
+import type { Session } from "./sessions.ts";
+import type {
+  Delivery,
+  Fanout,
+  StoreAnswer,
+  Subscriber,
+} from "./stores/fanout.ts";
+import type { JointReceiver } from "./stores/joint_delivery.ts";
 import { answerSubscription } from "./stores/resume.ts";
 import type { Store } from "./stores/store.ts";
 
 /** Whoever has subscriptions. */
-export interface SubscriptionOwner {
+export interface SubscriptionOwner extends JointReceiver {
   readonly outbox: Outbox;
+  /** The session whose calls are to be named by what shows them; undefined where none are. */
+  readonly shownSession: Session | undefined;
   /** The subscription must be flushed before the message goes, or once the outbox has drained. */
   dirtied(subscription: Subscription): void;
+  /** Whether others have to be sent in the same message as this one. */
+  isBound(subscription: Subscription): boolean;
   /** The subscription was sent a newer version: answers may wait for it. */
   advanced(): void;
   /** The subscription is over. */
   finished(subscription: Subscription): void;
 }
 
+/** How often the answer to a subscription is made anew because a transaction came in between. */
+const ANSWERS = 8;
 /** A resume above this size is not kept for a connection that is full. */
 const HELD_BYTES = 64 * 1024;
 
@@ -44,6 +57,11 @@ export class Subscription implements Subscriber {
   constructor(name: string, owner: SubscriptionOwner) {
     this.name = name;
     this.#owner = owner;
+  }
+
+  /** @inheritdoc */
+  get receiver(): SubscriptionOwner {
+    return this.#owner;
   }
 
   /** Whether it has ended. */
@@ -67,7 +85,7 @@ export class Subscription implements Subscriber {
     this.#isAnswering = true;
     this.#store = store;
     store.fanout.add(this);
-    const answer = await answerSubscription(store, token);
+    const answer = await this.#answer(store, token);
     if (this.#isOver) return;
     this.#isAnswering = false;
     this.#sent = undefined;
@@ -75,22 +93,50 @@ export class Subscription implements Subscriber {
     // snapshot in the same message must not turn it into one.
     const isKept = answer.isResume && answer.frame.byteLength <= HELD_BYTES;
     if (isKept || !this.#owner.outbox.isFull) this.#held = answer;
-    if (this.#owner.outbox.isFull) return this.#dirty();
+    if (this.#owner.outbox.isFull || this.#owner.isBound(this)) {
+      return this.lag();
+    }
     this.#sendHeld(store.fanout);
-    if (this.#sent !== store.fanout.position.version) this.#dirty();
+    if (this.#sent !== store.fanout.position.version) this.lag();
   }
 
   /** @inheritdoc */
-  patched(
-    _: Fanout,
-    frame: Uint8Array<ArrayBuffer>,
-    from: number,
-    version: number,
-  ): void {
-    if (this.#isAnswering || this.#isDirty) return;
-    if (this.#sent !== from || this.#owner.outbox.isFull) return this.#dirty();
-    this.#owner.outbox.push(frame);
+  patched(_: Fanout, delivery: Delivery): void {
+    if (this.isUpTo(delivery) && !this.#owner.outbox.isFull) {
+      this.take(delivery);
+    } else {
+      this.lag();
+    }
+  }
+
+  /** Whether what is delivered is what comes next here. */
+  isUpTo({ from }: Delivery): boolean {
+    return !this.#isAnswering && !this.#isDirty && this.#sent === from;
+  }
+
+  /** Sends what is delivered. */
+  take({ frame, version, calls }: Delivery): void {
+    const { shownSession } = this.#owner;
+    const own = shownSession && calls?.get(shownSession.id);
+    this.#push(frame, own);
     this.#moveTo(version);
+  }
+
+  /** Sends what it is behind with later. */
+  lag(): void {
+    if (this.#isAnswering) return;
+    if (this.#isDirty) this.#owner.dirtied(this);
+    else this.#dirty();
+  }
+
+  /** Whether it was not answered yet: its owner is told that it is dirty once it was. */
+  get isAnswering(): boolean {
+    return this.#isAnswering;
+  }
+
+  /** Resolves when what its store has come to may be sent; undefined where it may. */
+  get released(): Promise<void> | undefined {
+    return this.#store?.fanout.released;
   }
 
   /** @inheritdoc */
@@ -127,7 +173,7 @@ export class Subscription implements Subscriber {
     const delta = this.#sent === undefined
       ? undefined
       : fanout.deltaFrame(this.#sent);
-    this.#owner.outbox.push(delta ?? fanout.snapshotFrame());
+    this.#push(delta ?? fanout.snapshotFrame(), this.#ownCalls(version));
     this.#moveTo(version);
   }
 
@@ -139,13 +185,45 @@ export class Subscription implements Subscriber {
     this.#held = undefined;
   }
 
+  /** The answer to the subscription; not before the other stores of a transaction are there, too. */
+  async #answer(
+    store: Store,
+    token: ResumeToken | undefined,
+  ): Promise<StoreAnswer> {
+    for (let count = 1;; count++) {
+      const { released } = store.fanout;
+      if (released) await released;
+      const answer = await answerSubscription(store, token);
+      if (!store.fanout.released || count === ANSWERS) return answer;
+    }
+  }
+
   /** Sends the answer that waits, unless it is of an epoch that has ended meanwhile. */
   #sendHeld(fanout: Fanout): void {
     const held = this.#held;
     this.#held = undefined;
     if (held?.position.epoch !== fanout.position.epoch) return;
-    this.#owner.outbox.push(held.frame);
-    this.#moveTo(held.position.version);
+    const { version } = held.position;
+    this.#push(held.frame, this.#ownCalls(version));
+    this.#moveTo(version);
+  }
+
+  /** The client's own calls that a version contains, as far as it may still wait for them. */
+  #ownCalls(version: number): readonly number[] | undefined {
+    const { shownSession } = this.#owner;
+    return shownSession && this.#store?.callsOf(shownSession, version);
+  }
+
+  /** Sends a frame behind the one that says which of the client's calls it shows. */
+  #push(
+    frame: Uint8Array<ArrayBuffer>,
+    calls: readonly number[] | undefined,
+  ): void {
+    const { outbox } = this.#owner;
+    if (!calls || calls.length === 0) return outbox.push(frame);
+    const own = encodeFrame({ type: "own", name: this.name, calls });
+    // As one, since a message must not end between them.
+    outbox.push(joinFrames([own, frame]));
   }
 
   #dirty(): void {

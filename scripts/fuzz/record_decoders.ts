@@ -31,6 +31,10 @@ import {
   encodeHead,
 } from "../../server/log/records.ts";
 import { Sessions } from "../../server/sessions.ts";
+import {
+  decodeInterest,
+  encodeInterest,
+} from "../../server/stores/interest_record.ts";
 import type { Clock } from "../../server/ports.ts";
 import type { SeededRandom } from "../../tests/_arbitraries.ts";
 import { FuzzFailure } from "./contract.ts";
@@ -80,6 +84,14 @@ export async function recordDecoders(): Promise<Decoder[]> {
       encodeJson({ k: "new", n: "default", s: "Todos", e: "e1Kx" }),
       encodeJson({ k: "epoch", n: "default", s: "Todos", e: "e1Kx" }),
     ], sweep),
+    record("interest", [
+      encodeInterest(
+        new Map([
+          ["aV3q", { count: 2, epoch: "e1Kx", left: 1, idle: 0, attempt: 7 }],
+          ["bQ9_", { count: 0, epoch: "e1Kx", left: 0, idle: 3, attempt: 1 }],
+        ]),
+      ),
+    ], (bytes) => Promise.resolve().then(() => decodeInterest(bytes))),
     await sessionDecoder(),
   ];
 }
@@ -167,10 +179,20 @@ function snapshotDecoder(): Decoder {
   };
 }
 
+/** An event with all that it may have, as its record is. */
+const EVENT: Json = {
+  s: "default",
+  c: "tick",
+  i: 7,
+  a: { c: "c1", u: "7", n: "Todos", x: ["c2"] },
+  x: { text: "hi" },
+};
+
 function slotDecoder(): Decoder {
   const name = "feed slot";
   const entry = decodeJson(encodeEntry(FIRST_ENTRY));
   const length = encodeEntry(FIRST_ENTRY).byteLength;
+  const event = encodeJson(EVENT);
   const items: Json = [
     ["default", "Todos", "e1Kx", 5, length],
     ["default", "Room:1", "e2Kx", 9, -1],
@@ -179,7 +201,8 @@ function slotDecoder(): Decoder {
   return {
     name,
     longest: KV_VALUE_BYTES,
-    draft: () => toDraft([{ c: "c9", i: items }, entry]),
+    draft: () =>
+      toDraft([{ c: "c9", i: items, e: ["s1", [event.length]] }, entry, EVENT]),
     pack,
     run(bytes) {
       decodeSlot(bytes);

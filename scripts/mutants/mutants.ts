@@ -233,8 +233,16 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the floor rises before the snapshot is flipped",
     edits: [{
       file: "server/log/compaction.ts",
-      find: "end: logKey(id, head.epoch, (head.snapshot?.version ?? 0) + 1),",
-      replace: "end: logKey(id, head.epoch, head.version + 1),",
+      find: "return Math.max(head.floor, reached?.version ?? 0);",
+      replace: "return Math.max(head.floor, reached ? head.version : 0);",
+    }],
+  },
+  {
+    name: "an older snapshot is swept though the past still needs it",
+    edits: [{
+      file: "server/log/compaction.ts",
+      find: "dropped: older.filter(isBelow),",
+      replace: "dropped: older,",
     }],
   },
   {

@@ -104,6 +104,7 @@ export function defineTorture(server: Server): StaticStore<Items> {
       { callId: call },
     ): Promise<Answer> => {
       const writes = [await push(ledger, label)];
+      server.emit("once", label);
       return { call, writes, token: crypto.randomUUID() };
     },
     { once: true },

@@ -9,7 +9,7 @@ import {
   pendingPrefix,
 } from "../../server/log/keys.ts";
 import { listHeads } from "../../server/log/reader.ts";
-import { decodeBlobRef } from "../../server/log/records.ts";
+import { decodeBlobRef, snapshotsOf } from "../../server/log/records.ts";
 import type { Kv, KvKey } from "../../server/ports.ts";
 
 const NAMESPACE = "default";
@@ -27,7 +27,7 @@ export async function* findLeftovers(kv: Kv): AsyncGenerator<KvKey> {
   const blobs = new Set<string>();
   for await (const { name, head } of listHeads(kv, NAMESPACE)) {
     lives.set(name, head.epoch);
-    if (head.snapshot) blobs.add(`${head.epoch} ${head.snapshot.id}`);
+    for (const { id } of snapshotsOf(head)) blobs.add(`${head.epoch} ${id}`);
   }
   const isAlive = (key: KvKey) => lives.get(String(key[3])) === key[4];
   const logs = logPrefix(ANY, "").slice(0, 3);

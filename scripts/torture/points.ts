@@ -30,6 +30,7 @@ const ATOMICS = {
   "sweep-log": "sweep: log of a deleted store",
   "sweep-marker": "sweep: deletion of the marker",
   "once": "recorded answer of a call",
+  "events": "events for other servers",
 } as const;
 
 const ANSWER = "handing an answer to its socket, all committed";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { decodeFeedHead } from "../../server/log/event_record.ts";
 import { lastString } from "../../server/log/keys.ts";
 import {
   decodeBlobRef,
@@ -102,6 +103,8 @@ export class Recogniser {
     if (set && kindOf(set.key) === "blob") {
       return [this.#nameChunks(set.key, set.value)];
     }
+    const feed = sets.find(({ key }) => kindOf(key) === "feed");
+    if (feed && decodeFeedHead(feed.value).hasEvents) return ["events"];
     const [key] = deletes;
     if (!key) return [];
     const life = String(key[4]);

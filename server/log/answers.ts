@@ -125,7 +125,7 @@ function fromBytes(bytes: unknown): RecordedAnswer {
 }
 
 function toError(json: Json): ErrorBody {
-  const { code, message, path, data, outcome } = fields(
+  const { code, message, path, data, outcome, id } = fields(
     json,
     "recorded answer",
   );
@@ -136,6 +136,7 @@ function toError(json: Json): ErrorBody {
     ...(path !== undefined && { path: text(path) }),
     ...(data !== undefined && { data }),
     ...(outcome !== undefined && { outcome: text(outcome) as Outcome }),
+    ...(id !== undefined && { id: text(id) }),
   };
 }
 

@@ -144,7 +144,9 @@ export class AtomicWriter {
       return await this.#slotHolder(position) === commitId;
     }
     // All heads of an atomic carry its id, so one of them tells.
-    const commit = commits.find((commit) => commit.head);
+    const commit = commits.find(({ head, isCheckOnly }) =>
+      head && !isCheckOnly
+    );
     if (!commit) return false;
     const { value, versionstamp } = await this.#options.kv.get(
       headKey(commit.id),

@@ -16,6 +16,7 @@ import {
 import { encodeSlot, type SlotItem } from "./feed_slot.ts";
 import {
   bellKey,
+  expiryKey,
   feedKey,
   headKey,
   logKey,
@@ -46,6 +47,8 @@ export interface StoreCommit {
   readonly id: StoreId;
   /** Version stamp of the head that it builds on; null: there must be no head. */
   readonly stamp: string | null;
+  /** Nothing is written: the head must only be as it was. */
+  readonly isCheckOnly?: boolean;
   /** The new head without the id of the atomic, or null to delete the store. */
   readonly head: Omit<Head, "commitId"> | null;
   /** What the store's next life has to remember of this one, and for how long. */
@@ -64,8 +67,8 @@ export interface StoreCommit {
   readonly entryBlob?: PendingBlob;
   /** A snapshot to flip to, whose chunks are written. */
   readonly flip?: PendingBlob;
-  /** The snapshot that the flip leaves unreachable. */
-  readonly replaced?: BlobRef;
+  /** Snapshots that the new head leaves unreachable. */
+  readonly dropped?: readonly BlobRef[];
   /** The life of the store that this commit ends by beginning another. */
   readonly endedEpoch?: string;
 }
@@ -148,8 +151,13 @@ function addCommit(
 ): void {
   const { id, head, epoch } = commit;
   atomic.check({ key: headKey(id), versionstamp: commit.stamp });
+  if (commit.isCheckOnly) return;
   if (head) atomic.set(headKey(id), encodeHead({ ...head, commitId }));
   else atomic.delete(headKey(id));
+  if (head?.expiresAtMs !== undefined && commit.stamp === null) {
+    // Found by the sweep, though nobody should ever use the store again.
+    atomic.set(expiryKey(head.expiresAtMs, id), encodeRecord({ e: epoch }));
+  }
   if (commit.past) {
     const { bytes, keptMs } = commit.past;
     atomic.set(pastKey(id), bytes, { expireIn: keptMs });
@@ -165,8 +173,8 @@ function addCommit(
     addEntry(atomic, commit, commit.entry, commit.entryBytes);
   }
   if (commit.flip) consume(atomic, commit.flip);
-  if (commit.replaced) {
-    atomic.set(pendingKey(commit.replaced.id), deadBlobMarker(id, epoch));
+  for (const { id: blob } of commit.dropped ?? []) {
+    atomic.set(pendingKey(blob), deadBlobMarker(id, epoch));
   }
 }
 

@@ -1,13 +1,14 @@
 /**
  * Snapshots and the end of the log. Taking a snapshot keeps loading quick;
  * trimming decides how far back history and resumes reach. They are two things:
- * the floor is never above the snapshot, but may be far below.
+ * the floor is never above the newest snapshot, but may be far below, at an older
+ * one. So every version from the floor on can be built again.
  *
  * @module
  */
 import { encodeJson } from "../../protocol/codec.ts";
 import type { Kv } from "../ports.ts";
-import { deleteRange, readBlob } from "./blobs.ts";
+import { deleteRange } from "./blobs.ts";
 import {
   blobPrefix,
   lastNumber,
@@ -18,14 +19,15 @@ import {
 import type { WriteNumbers } from "./numbers.ts";
 import {
   decodeBlobRef,
-  decodeEntry,
-  entryVersion,
   type Head,
+  type SnapshotRef,
+  snapshotsOf,
 } from "./records.ts";
 
 /**
- * How much of a store's past is kept: whichever is least. The log is trimmed when a
- * snapshot is taken, which it is once it has outgrown the last one and 64 KiB.
+ * How much of a store's past is kept at least: whichever is least. It begins with a
+ * snapshot, which is taken once the log has outgrown the last one and 64 KiB: up to
+ * so much more is kept.
  */
 export interface History {
   /** Newest versions. @default 1000 */
@@ -43,6 +45,8 @@ export const DEFAULT_HISTORY: History = {
   bytes: 16 * 1024 * 1024,
 };
 
+/** Snapshots that are kept beside the newest one; each commit writes where they are. */
+const OLDER_SNAPSHOTS = 16;
 /** A log shorter than this is not worth a snapshot. */
 const LOG_BYTES_MIN = 64 * 1024;
 
@@ -75,30 +79,74 @@ export function isSnapshotDue(
     Math.max(LOG_BYTES_MIN, snapshot?.bytes ?? 0);
 }
 
-/** How far the floor may rise. Reads only what may be trimmed, and one entry more. */
-export async function nextFloor(
-  kv: Kv,
-  id: StoreId,
+/** How a head is changed by a snapshot or by a floor, and what it then does not refer to any more. */
+export interface SnapshotChange {
+  readonly head: Pick<Head, "older" | "snapshot"> & { readonly floor?: number };
+  readonly dropped: readonly SnapshotRef[];
+}
+
+/**
+ * How far the floor may rise: to the newest snapshot before which everything is
+ * beyond what is kept. Only there, since the versions between the floor and a
+ * snapshot above it would be in the log, and nobody could tell their state.
+ */
+export function nextFloor(
   head: Omit<Head, "commitId">,
   { history, nowMs }: { history: History; nowMs: number },
-): Promise<number> {
-  let floor = head.floor;
-  const range = kv.list({
-    start: logKey(id, head.epoch, head.floor + 1),
-    end: logKey(id, head.epoch, (head.snapshot?.version ?? 0) + 1),
-  }, { batchSize: 50 });
-  for await (const item of range) {
-    const blob = decodeBlobRef(item.value);
-    const bytes = blob ? await readBlob(kv, id, head.epoch, blob) : item.value;
-    if (!bytes) break;
-    const entry = decodeEntry(bytes);
-    const isKept = head.version - entry.from <= history.versions &&
-      head.logBytes - entry.bytesBefore <= history.bytes &&
-      entry.timeMs >= nowMs - history.ageMs;
-    if (isKept) break;
-    floor = entryVersion(entry);
+): number {
+  const reached = snapshotsOf(head).findLast((snapshot) =>
+    head.version - snapshot.version >= history.versions ||
+    head.logBytes - snapshot.logBytes >= history.bytes ||
+    // One that an earlier release took has no time: the next one has.
+    (snapshot.timeMs ?? Infinity) < nowMs - history.ageMs
+  );
+  return Math.max(head.floor, reached?.version ?? 0);
+}
+
+/**
+ * Puts a snapshot into the head. The one before it becomes an older one; where
+ * these are too many, the one goes whose absence is felt the least.
+ */
+export function addSnapshot(
+  head: Omit<Head, "commitId">,
+  snapshot: SnapshotRef,
+): SnapshotChange {
+  const older = [...snapshotsOf(head)];
+  const dropped: SnapshotRef[] = [];
+  while (older.length > OLDER_SNAPSHOTS) {
+    dropped.push(...older.splice(leastFelt(older, head.floor, snapshot), 1));
   }
-  return floor;
+  return { head: { snapshot, older }, dropped };
+}
+
+/** Raises the floor to where {@linkcode nextFloor} says. */
+export function raiseFloor(
+  head: Omit<Head, "commitId">,
+  floor: number,
+): SnapshotChange {
+  const isBelow = ({ version }: SnapshotRef) => version < floor;
+  const { older = [] } = head;
+  return {
+    head: { floor, older: older.filter((snapshot) => !isBelow(snapshot)) },
+    dropped: older.filter(isBelow),
+  };
+}
+
+/** The one between whose neighbours there is the least to replay. */
+function leastFelt(
+  older: readonly SnapshotRef[],
+  floor: number,
+  newest: SnapshotRef,
+): number {
+  let least = { index: older.length - 1, bytes: Infinity };
+  for (const [index, { version }] of older.entries()) {
+    // Without it the log above the floor would begin with a state that nobody knows.
+    if (version === floor) continue;
+    const before = older[index - 1]?.logBytes ?? 0;
+    const bytes = (older[index + 1] ?? newest).logBytes - before;
+    if (bytes < least.bytes) least = { index, bytes };
+  }
+  return least.index;
 }
 
 /** Deletes the entries at and below the head's floor, with their chunks. */

@@ -5,13 +5,20 @@
  * local file, so it is a doorbell and never the message: what was committed
  * stands in the feeds, one for each lane of each server, numbered without holes.
  * A slow poll covers a watch that died. Where a feed has a gap, the heads of all
- * loaded stores are checked instead.
+ * loaded stores are checked instead; events, which have a feed of their own, are
+ * missed there.
  *
  * @module
  */
 import type { Clock, Kv, KvEntry, Timer } from "../ports.ts";
 import { FEED_MS } from "./commit.ts";
-import { decodeSlot, type FeedItem } from "./feed_slot.ts";
+import { decodeFeedHead } from "./event_record.ts";
+import {
+  decodeSlot,
+  type FeedEvents,
+  type FeedItem,
+  type FeedSlot,
+} from "./feed_slot.ts";
 import {
   bellKey,
   feedPrefix,
@@ -19,7 +26,6 @@ import {
   lastString,
   slotKey,
 } from "./keys.ts";
-import { decodeRecord } from "./records.ts";
 
 /** The watch does not fire across processes on a local file, so the poll is quicker there. */
 const POLL_LOCAL_MS = 200;
@@ -32,15 +38,19 @@ const GAP_MS = 2;
 /** A watch that failed is begun again after so long. */
 const REWATCH_MS = 1_000;
 
+type FeedHead = ReturnType<typeof decodeFeedHead>;
+
 /** What a feed reader needs. */
 export interface FeedReaderOptions {
   readonly kv: Kv;
   readonly clock: Clock;
   readonly isLocal: boolean;
-  /** Feeds of this server's own lanes. */
+  /** Feeds of this server's own; more may be added. */
   readonly own: ReadonlySet<string>;
   /** Takes one store's part of a slot. */
   readonly receive: (item: FeedItem) => Promise<void>;
+  /** Takes events of another server. */
+  readonly receiveEvents: (sent: FeedEvents) => void;
   /** Checks the heads of everything that is loaded. */
   readonly checkAll: () => Promise<void>;
   readonly onError: (error: unknown) => void;
@@ -77,7 +87,7 @@ export class FeedReader {
   async start(): Promise<void> {
     const { clock } = this.#options;
     this.#completeAtMs = clock.monotonic();
-    for (const [feed, slot] of await this.#heads()) {
+    for (const [feed, { slot }] of await this.#heads()) {
       this.#cursors.set(feed, slot);
     }
     this.#watching = this.#runWatch();
@@ -133,12 +143,19 @@ export class FeedReader {
     const startedAtMs = clock.monotonic();
     const heads = await this.#heads();
     // An isolate that was suspended sees nothing missing, but slots have expired meanwhile.
-    if (startedAtMs - this.#completeAtMs >= FEED_MS / 2) this.#hasMissed = true;
-    for (const [feed, slot] of heads) {
+    const wasAway = startedAtMs - this.#completeAtMs >= FEED_MS / 2;
+    if (wasAway) this.#hasMissed = true;
+    for (const [feed, head] of heads) {
+      const { slot, hasEvents } = head;
       if (own.has(feed)) continue;
       const cursor = this.#cursors.get(feed) ?? 0;
       if (slot <= cursor) continue;
-      if (!this.#hasMissed && !await this.#readSlots(feed, cursor, slot)) {
+      if (hasEvents) {
+        // What was missed for so long is over; the rest would not be in order.
+        if (!wasAway) await this.#readSlots(feed, cursor, head);
+      } else if (
+        !this.#hasMissed && !await this.#readSlots(feed, cursor, head)
+      ) {
         this.#hasMissed = true;
       }
       this.#cursors.set(feed, slot);
@@ -156,7 +173,7 @@ export class FeedReader {
   async #readSlots(
     feed: string,
     cursor: number,
-    slot: number,
+    { slot, hasEvents }: FeedHead,
   ): Promise<boolean> {
     let expected = cursor + 1;
     const range = this.#options.kv.list({
@@ -164,12 +181,16 @@ export class FeedReader {
       end: slotKey(feed, slot + 1),
     });
     for await (const entry of range) {
-      if (lastNumber(entry.key) !== expected) return false;
-      expected++;
+      const number = lastNumber(entry.key);
+      if (number !== expected && !hasEvents) return false;
+      expected = number + 1;
+      // A read that fails behind it must not lead to its events once more.
+      this.#cursors.set(feed, number);
       this.#foundAtMs = this.#options.clock.monotonic();
-      const items = itemsOf(entry);
-      if (!items) return false;
-      for (const item of items) await this.#deliver(item);
+      const read = slotOf(entry);
+      if (!read && !hasEvents) return false;
+      for (const item of read?.items ?? []) await this.#deliver(item);
+      if (read?.sent) this.#options.receiveEvents(read.sent);
     }
     return expected === slot + 1;
   }
@@ -184,13 +205,10 @@ export class FeedReader {
     }
   }
 
-  async #heads(): Promise<Map<string, number>> {
-    const heads = new Map<string, number>();
+  async #heads(): Promise<Map<string, FeedHead>> {
+    const heads = new Map<string, FeedHead>();
     for await (const entry of this.#options.kv.list({ prefix: feedPrefix() })) {
-      heads.set(
-        lastString(entry.key),
-        Number(decodeRecord(entry.value, "feed")["s"]),
-      );
+      heads.set(lastString(entry.key), decodeFeedHead(entry.value));
     }
     return heads;
   }
@@ -229,9 +247,9 @@ export class FeedReader {
   }
 }
 
-function itemsOf({ value }: KvEntry): readonly FeedItem[] | undefined {
+function slotOf({ value }: KvEntry): FeedSlot | undefined {
   try {
-    return decodeSlot(value).items;
+    return decodeSlot(value);
   } catch {
     return undefined;
   }

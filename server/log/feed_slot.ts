@@ -5,10 +5,12 @@
  */
 import { encodeJson } from "../../protocol/codec.ts";
 import type { Json } from "../../protocol/value.ts";
+import { decodeEvent, type SentEvent } from "./event_record.ts";
 import {
   corrupt,
   decodeEntry,
   decodeRecord,
+  list,
   type LogEntry,
   text,
   uint,
@@ -30,20 +32,34 @@ export type SlotItem = Omit<FeedItem, "entry"> & {
   readonly entryBytes?: Uint8Array;
 };
 
-/** What one atomic of a lane committed. */
+/** Events of one server, in the order in which they were sent. */
+export interface FeedEvents<T = SentEvent> {
+  /** That run of the server. */
+  readonly sender: string;
+  readonly events: readonly T[];
+}
+
+/** What one atomic of a lane committed, or the events of an event feed. */
 export interface FeedSlot {
   readonly commitId: string;
   readonly items: readonly FeedItem[];
+  readonly sent?: FeedEvents;
 }
 
 /**
  * Encodes a feed slot: the length of a header, the header, then the bytes of
- * the entries as they stand in the log, so that none is encoded twice.
+ * the entries as they stand in the log, so that none is encoded twice, or those of
+ * the events.
  */
 export function encodeSlot(
   commitId: string,
   items: readonly SlotItem[],
+  sent?: FeedEvents<Uint8Array>,
 ): Uint8Array<ArrayBuffer> {
+  const parts = [
+    ...items.flatMap(({ entryBytes }) => entryBytes ?? []),
+    ...(sent?.events ?? []),
+  ];
   const header = encodeJson({
     c: commitId,
     i: items.map((item) => [
@@ -53,19 +69,18 @@ export function encodeSlot(
       item.version,
       item.isDeleted ? -1 : item.entryBytes?.byteLength ?? 0,
     ]),
+    ...(sent && {
+      e: [sent.sender, sent.events.map(({ byteLength }) => byteLength)],
+    }),
   });
-  const total = items.reduce(
-    (sum, item) => sum + (item.entryBytes?.byteLength ?? 0),
-    0,
-  );
+  const total = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const bytes = new Uint8Array(4 + header.byteLength + total);
   new DataView(bytes.buffer).setUint32(0, header.byteLength);
   bytes.set(header, 4);
   let at = 4 + header.byteLength;
-  for (const { entryBytes } of items) {
-    if (!entryBytes) continue;
-    bytes.set(entryBytes, at);
-    at += entryBytes.byteLength;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.byteLength;
   }
   return bytes;
 }
@@ -94,5 +109,13 @@ export function decodeSlot(value: unknown): FeedSlot {
     at += bytes;
     return { ...item, entry: decodeEntry(value.subarray(at - bytes, at)) };
   });
-  return { commitId: text(r["c"]), items };
+  const commitId = text(r["c"]);
+  if (r["e"] === undefined) return { commitId, items };
+  const [sender, lengths] = list(r["e"]);
+  const events = list(lengths).map((length) => {
+    const bytes = uint(length);
+    at += bytes;
+    return decodeEvent(value.subarray(at - bytes, at));
+  });
+  return { commitId, items, sent: { sender: text(sender), events } };
 }

@@ -111,6 +111,58 @@ export function pastKey({ namespace, name }: StoreId): KvKey {
   return [PREFIX, "past", namespace, name];
 }
 
+/** How many subscribers of a store each server has. */
+export function interestKey({ namespace, name }: StoreId): KvKey {
+  return [...interestPrefix(), namespace, name];
+}
+
+/** Prefix of the subscribers of all stores. */
+export function interestPrefix(): KvKey {
+  return [PREFIX, "interest"];
+}
+
+/** The store of an interest key. */
+export function interestStore(key: KvKey): StoreId {
+  const [namespace, name] = key.slice(-2);
+  return { namespace: String(namespace), name: String(name) };
+}
+
+/** Shows that a server is alive, for as long as it changes. */
+export function leaseKey(server: string): KvKey {
+  return [...leasePrefix(), server];
+}
+
+/** Prefix of the leases of all servers. */
+export function leasePrefix(): KvKey {
+  return [PREFIX, "lease"];
+}
+
+/** Held by whoever ends a life of the store, while its hook runs. */
+export function claimKey({ namespace, name }: StoreId): KvKey {
+  return [PREFIX, "claim", namespace, name];
+}
+
+/** Says that the store is to end at that time; sorted by it. */
+export function expiryKey(ms: number, { namespace, name }: StoreId): KvKey {
+  return [...expiryPrefix(), ms, namespace, name];
+}
+
+/** Prefix of the times at which stores are to end. */
+export function expiryPrefix(): KvKey {
+  return [PREFIX, "expiry"];
+}
+
+/** The range of the heads of a namespace whose names begin with `prefix`, which ends in ":". */
+export function headRange(
+  namespace: string,
+  prefix: string,
+): { start: KvKey; end: KvKey } {
+  const key = headPrefix(namespace);
+  // ";" is what comes after ":": every name that begins with the prefix lies before it.
+  const end = `${prefix.slice(0, -1)};`;
+  return { start: [...key, prefix], end: [...key, end] };
+}
+
 /** The secret that signs session tokens. */
 export function secretKey(): KvKey {
   return [PREFIX, "secret"];

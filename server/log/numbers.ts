@@ -75,6 +75,22 @@ export class WriteNumbers {
     return writes.slice(n + 1).some((write) => write !== undefined);
   }
 
+  /** Calls of a session, from its `oldest` on, that have written until `version`. */
+  callsOf(
+    { id, oldest }: { readonly id: string; readonly oldest: number },
+    version: number,
+  ): number[] {
+    const calls: number[] = [];
+    for (const [call, writes] of this.#sessions.get(id)?.calls ?? []) {
+      const isIn = call >= oldest &&
+        writes.some((write) =>
+          write && (write.isPast || write.version <= version)
+        );
+      if (isIn) calls.push(call);
+    }
+    return calls;
+  }
+
   /** Remembers a mutation that was committed as `version`. */
   add(mutation: Mutation, version: number): void {
     const { origin, value, refused } = mutation;

@@ -19,6 +19,7 @@ import { readBlob } from "./blobs.ts";
 import {
   headKey,
   headPrefix,
+  headRange,
   lastNumber,
   lastString,
   logKey,
@@ -62,12 +63,16 @@ export async function readHead(
   return toHead(await kv.get(headKey(id)));
 }
 
-/** Reads the names of all stores of a namespace, with their heads. */
+/** Reads the names of all stores of a namespace, or of those with a prefix, with their heads. */
 export async function* listHeads(
   kv: Kv,
   namespace: string,
+  prefix?: string,
 ): AsyncGenerator<{ name: string; head: Head }> {
-  for await (const entry of kv.list({ prefix: headPrefix(namespace) })) {
+  const selector = prefix === undefined
+    ? { prefix: headPrefix(namespace) }
+    : headRange(namespace, prefix);
+  for await (const entry of kv.list(selector)) {
     const read = toHead(entry);
     if (read) yield { name: lastString(entry.key), head: read.head };
   }
@@ -78,11 +83,23 @@ export async function readStore(
   kv: Kv,
   id: StoreId,
 ): Promise<ReadStore | undefined> {
+  return await readSteadily(kv, id, (read) => readAt(kv, id, read));
+}
+
+/**
+ * Reads what a head leads to, and starts over with the next head where `readAt`
+ * gives undefined since something is missing; undefined where there is no such store.
+ */
+export async function readSteadily<T>(
+  kv: Kv,
+  id: StoreId,
+  readAt: (read: ReadHead) => Promise<T | undefined>,
+): Promise<T | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const read = await readHead(kv, id);
     if (!read) return undefined;
-    const store = await readAt(kv, id, read);
-    if (store) return store;
+    const found = await readAt(read);
+    if (found !== undefined) return found;
     await refuseIfUnmoved(kv, id, read);
   }
   throw new HeadwaterError(
@@ -175,8 +192,9 @@ async function readEntries(
   });
   let reached = from;
   for await (const item of range) {
-    const entry = await readEntry(kv, id, head.epoch, item);
-    if (!entry) return undefined;
+    const read = await readEntry(kv, id, head.epoch, item);
+    if (!read) return undefined;
+    const { entry } = read;
     // The first entry may hold versions at or below `from` as well.
     const fits = entries.length === 0
       ? entry.from <= reached
@@ -188,16 +206,18 @@ async function readEntries(
   return reached === head.version ? entries : undefined;
 }
 
-async function readEntry(
+/** The entry that a key of the log holds, with its size; undefined if a chunk of it is missing. */
+export async function readEntry(
   kv: Kv,
   id: StoreId,
   epoch: string,
   item: KvEntry,
-): Promise<LogEntry | undefined> {
+): Promise<{ entry: LogEntry; bytes: number } | undefined> {
   const blob = decodeBlobRef(item.value);
-  if (!blob) return decodeEntry(item.value);
-  const bytes = await readBlob(kv, id, epoch, blob);
-  return bytes && decodeEntry(bytes);
+  const value = blob ? await readBlob(kv, id, epoch, blob) : item.value;
+  if (value === undefined) return undefined;
+  const bytes = value instanceof Uint8Array ? value.byteLength : 0;
+  return { entry: decodeEntry(value), bytes };
 }
 
 async function refuseIfUnmoved(

@@ -17,12 +17,14 @@ export interface BlobRef {
   readonly bytes: number;
 }
 
-/** Where the newest snapshot is: the encoded state, then the encoded numbers. */
+/** Where a snapshot is: the encoded state, then the encoded numbers. */
 export interface SnapshotRef extends BlobRef {
   readonly version: number;
   readonly stateBytes: number;
   /** Bytes of log that lead to it. */
   readonly logBytes: number;
+  /** Log time of `version`; absent in a snapshot that an earlier release took. */
+  readonly timeMs?: number;
 }
 
 /** The one record that every commit to a store checks. */
@@ -33,9 +35,12 @@ export interface Head {
   readonly writer: string;
   /** Id of the atomic that wrote this head; tells what became of one that threw. */
   readonly commitId: string;
-  /** The log holds every version above it. */
+  /** The log holds every version above it, and a snapshot its state. */
   readonly floor: number;
+  /** The newest snapshot. */
   readonly snapshot?: SnapshotRef;
+  /** Those before it, for whoever asks for the past; the oldest first, none below the floor. */
+  readonly older?: readonly SnapshotRef[];
   /** Log time of `version`; never goes back. */
   readonly timeMs: number;
   /** Bytes of all log entries of this epoch so far. */
@@ -44,9 +49,13 @@ export interface Head {
   readonly initialized: boolean;
   /** Whether anything is remembered of the lives before this one. */
   readonly hasPast?: boolean;
+  /** When this life began; absent in a head that an earlier release wrote. */
+  readonly createdAtMs?: number;
   readonly expiresAtMs?: number;
   /** The epoch whose state this one took over, after the KV was found set back. */
   readonly mintedFrom?: string;
+  /** Which shape the state has, as its definition numbers them; absent: 1. */
+  readonly schema?: number;
 }
 
 /** Writes that one call may make to one store. */
@@ -82,6 +91,15 @@ export interface Mutation {
   readonly refused?: Refusal;
   /** Whether the store counts as initialised afterwards; absent: as before. */
   readonly initialized?: boolean;
+  /** Which shape the state has afterwards; absent: as before. */
+  readonly schema?: number;
+}
+
+/** The version to which a transaction led one of its stores. */
+export interface TogetherRef {
+  readonly name: string;
+  readonly epoch: string;
+  readonly version: number;
 }
 
 /** What one commit did to one store: versions `from + 1` to `from + mutations.length`. */
@@ -94,6 +112,8 @@ export interface LogEntry {
   /** Bytes of all entries of the epoch before this one. */
   readonly bytesBefore: number;
   readonly mutations: readonly Mutation[];
+  /** Where it is part of a transaction: all stores that this one changed, in the same namespace. */
+  readonly together?: readonly TogetherRef[];
 }
 
 /** Last version of an entry. */
@@ -101,9 +121,14 @@ export function entryVersion(entry: LogEntry): number {
   return entry.from + entry.mutations.length;
 }
 
+/** Which shape the state has after an entry; undefined: as before. */
+export function schemaAfter({ mutations }: LogEntry): number | undefined {
+  return mutations.findLast(({ schema }) => schema !== undefined)?.schema;
+}
+
 /** Encodes a head. */
 export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
-  const { snapshot: s } = head;
+  const { snapshot, older = [] } = head;
   return encodeJson({
     e: head.epoch,
     v: head.version,
@@ -114,17 +139,19 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
     b: head.logBytes,
     i: head.initialized,
     ...(head.hasPast && { p: true }),
-    ...(s &&
-      { s: [s.id, s.chunks, s.bytes, s.version, s.stateBytes, s.logBytes] }),
+    ...(snapshot && { s: snapshotToJson(snapshot) }),
+    ...(older.length > 0 && { o: older.map(snapshotToJson) }),
+    ...(head.createdAtMs !== undefined && { a: head.createdAtMs }),
     ...(head.expiresAtMs !== undefined && { x: head.expiresAtMs }),
     ...(head.mintedFrom !== undefined && { m: head.mintedFrom }),
+    ...(head.schema !== undefined && { g: head.schema }),
   });
 }
 
 /** Decodes a head. */
 export function decodeHead(value: unknown): Head {
   const r = decodeRecord(value, "head");
-  const s = r["s"] as [string, ...number[]] | undefined;
+  const { s, o } = r;
   const head: Head = {
     epoch: text(r["e"]),
     version: uint(r["v"]),
@@ -135,22 +162,47 @@ export function decodeHead(value: unknown): Head {
     logBytes: uint(r["b"]),
     initialized: r["i"] === true,
     ...(r["p"] === true && { hasPast: true }),
-    ...(s && {
-      snapshot: {
-        id: text(s[0]),
-        chunks: uint(s[1]),
-        bytes: uint(s[2]),
-        version: uint(s[3]),
-        stateBytes: uint(s[4]),
-        logBytes: uint(s[5]),
-      },
-    }),
+    ...(s !== undefined && { snapshot: snapshotFromJson(s) }),
+    ...(o !== undefined && { older: list(o).map(snapshotFromJson) }),
+    ...(r["a"] !== undefined && { createdAtMs: uint(r["a"]) }),
     ...(r["x"] !== undefined && { expiresAtMs: uint(r["x"]) }),
     ...(r["m"] !== undefined && { mintedFrom: text(r["m"]) }),
+    ...(r["g"] !== undefined && { schema: uint(r["g"]) }),
   };
   // A range that ends before it begins is thrown by the KV, as if the caller were wrong.
   if ((head.snapshot?.version ?? 0) > head.version) throw corrupt("head");
+  let version = -1;
+  for (const snapshot of snapshotsOf(head)) {
+    if (snapshot.version <= version) throw corrupt("head");
+    ({ version } = snapshot);
+  }
   return head;
+}
+
+/** Every snapshot that the head refers to, the oldest first. */
+export function snapshotsOf(
+  { older = [], snapshot }: Pick<Head, "older" | "snapshot">,
+): readonly SnapshotRef[] {
+  return snapshot ? [...older, snapshot] : older;
+}
+
+function snapshotToJson(snapshot: SnapshotRef): Json {
+  const { id, chunks, bytes, version, stateBytes, logBytes, timeMs } = snapshot;
+  const row = [id, chunks, bytes, version, stateBytes, logBytes];
+  return timeMs === undefined ? row : [...row, timeMs];
+}
+
+function snapshotFromJson(json: Json): SnapshotRef {
+  const [id, chunks, bytes, version, stateBytes, logBytes, timeMs] = list(json);
+  return {
+    id: text(id),
+    chunks: uint(chunks),
+    bytes: uint(bytes),
+    version: uint(version),
+    stateBytes: uint(stateBytes),
+    logBytes: uint(logBytes),
+    ...(timeMs !== undefined && { timeMs: uint(timeMs) }),
+  };
 }
 
 /** Encodes a log entry. */
@@ -200,6 +252,13 @@ function entryToJson(entry: LogEntry): Json {
     t: entry.timeMs,
     b: entry.bytesBefore,
     m: entry.mutations.map(mutationToJson),
+    ...(entry.together && {
+      g: entry.together.map(({ name, epoch, version }) => [
+        name,
+        epoch,
+        version,
+      ]),
+    }),
   };
 }
 
@@ -214,11 +273,17 @@ function entryFromJson(r: { readonly [key: string]: Json }): LogEntry {
     mutations: r["m"].map((json: Json) =>
       mutationFromJson(fields(json, "mutation"))
     ),
+    ...(r["g"] !== undefined && { together: list(r["g"]).map(togetherFrom) }),
   };
 }
 
+function togetherFrom(json: Json): TogetherRef {
+  const [name, epoch, version] = list(json);
+  return { name: text(name), epoch: text(epoch), version: uint(version) };
+}
+
 function mutationToJson(mutation: Mutation): Json {
-  const { origin, author, value, refused, initialized } = mutation;
+  const { origin, author, value, refused, initialized, schema } = mutation;
   return {
     p: encodePatch(mutation.patch),
     ...(author !== undefined && { a: author }),
@@ -234,6 +299,7 @@ function mutationToJson(mutation: Mutation): Json {
     ...(value !== undefined && { r: value }),
     ...(refused !== undefined && { x: refusalToJson(refused) }),
     ...(initialized !== undefined && { i: initialized }),
+    ...(schema !== undefined && { g: schema }),
   };
 }
 
@@ -246,6 +312,7 @@ function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
     ...(o && { origin: originFromJson(o) }),
     ...(r["r"] !== undefined && { value: r["r"] }),
     ...(r["i"] !== undefined && { initialized: r["i"] === true }),
+    ...(r["g"] !== undefined && { schema: uint(r["g"]) }),
     ...(x !== undefined && { refused: refusalFromJson(x) }),
   };
 }

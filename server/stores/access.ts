@@ -18,8 +18,12 @@ import {
   type Settled,
   type Written,
 } from "./commit_queue.ts";
+import type { StoreDefinition } from "./definition.ts";
+import { hookOf, inHookError } from "./hooks.ts";
+import type { Creation } from "./opener.ts";
 import type { StoreRegistry } from "./registry.ts";
 import type { Store } from "./store.ts";
+import { SERVER_WRITER, type Writer } from "./writer.ts";
 
 /** How often a write begins again because its store was deleted under it. */
 const ATTEMPTS = 4;
@@ -64,12 +68,23 @@ export class StoreAccess {
 
   /** The store, loaded if it exists. */
   async find(name: string): Promise<Store | undefined> {
-    return await (await this.#registry()).find(this.idOf(name));
+    const id = this.idOf(name);
+    const registry = await this.#registry();
+    const hook = hookOf(this.#scopes, id);
+    if (!hook) return await registry.find(id);
+    // Others wait for the end of the hook: it would wait for itself.
+    const store = registry.loaded(id) ?? hook.store;
+    return store.version > 0 ? store : undefined;
   }
 
   /** The store, created if need be. */
   async open(name: string): Promise<Store> {
-    return await (await this.#registry()).open(this.idOf(name));
+    const id = this.idOf(name);
+    const registry = await this.#registry();
+    const hook = hookOf(this.#scopes, id);
+    if (!hook) return await registry.open(id);
+    if (hook.hook === "onCreate") throw inHookError("write to", hook);
+    return registry.loaded(id) ?? hook.store;
   }
 
   /** Whether the store exists. */
@@ -77,23 +92,101 @@ export class StoreAccess {
     return await (await this.#registry()).has(this.idOf(name));
   }
 
-  /** Commits a change; within a function it is numbered, so that it applies once. */
-  async mutate(name: string, change: Changer): Promise<Written> {
+  /**
+   * Commits a change; within a function it is numbered, so that it applies once.
+   * `writer`: on whose behalf, where it is not that of the function's caller.
+   */
+  async mutate(
+    name: string,
+    change: Changer,
+    writer?: Writer,
+  ): Promise<Written> {
     const id = this.idOf(name);
     const { scope, source } = this.#source(id);
+    const { version, value } = await this.write(id, change, {
+      scope,
+      source: writer ? { ...source, writer } : source,
+    });
+    return { version, value };
+  }
+
+  /** Commits a change of that source; `queued` is called once its place among the writes is sure. */
+  async write(
+    id: StoreId,
+    change: Changer,
+    { scope, source, queued }: {
+      scope?: CallScope | undefined;
+      source: MutationSource;
+      queued?: (() => void) | undefined;
+    },
+  ): Promise<Settled & { readonly epoch?: string }> {
+    return await this.#once(
+      id,
+      source,
+      () => this.#mutate(id, () => change, { scope, source, queued }),
+    );
+  }
+
+  /**
+   * Commits a change of a store that exists, which takes reading to make: `prepare`
+   * is called for each life of the store that it is tried on. Undefined where there
+   * is no such store.
+   */
+  async amend(
+    name: string,
+    prepare: (store: Store) => Promise<Changer>,
+  ): Promise<Written | undefined> {
+    const id = this.idOf(name);
+    // Numbered at once, as what else the call writes meanwhile must not take its number.
+    const { scope, source } = this.#source(id);
+    return await this.#once(id, source, async () => {
+      // As in reset(): a call creates it where it is missing.
+      if (!scope && !await this.find(id.name)) return undefined;
+      return await this.#mutate(id, prepare, { scope, source });
+    });
+  }
+
+  /**
+   * Commits changes of several stores together, all or none; within a function they
+   * are numbered, so that they apply once.
+   */
+  async mutateTogether(
+    changes: readonly {
+      readonly name: string;
+      readonly change: Changer;
+      readonly writer?: Writer | undefined;
+    }[],
+  ): Promise<Written[]> {
+    // Numbered at once, as what else the call writes meanwhile must not take their numbers.
+    const parts = changes.map(({ name, change, writer }) => {
+      const id = this.idOf(name);
+      const { scope, source } = this.#source(id);
+      return {
+        id,
+        change,
+        scope,
+        source: writer ? { ...source, writer } : source,
+      };
+    });
     try {
-      // Asked first: opening the store could begin another life of it.
-      const known = await this.#madeBefore(id, source);
-      if (known) return known;
-      return await this.#mutate(id, change, { scope, source });
+      const registry = await this.#registry();
+      const written = await registry.commitTogether(
+        parts,
+        (id) => this.open(id.name),
+      );
+      return written.map((settled, index) => {
+        noteWritten(parts[index]?.scope, settled, settled);
+        return { version: settled.version, value: settled.value };
+      });
     } catch (error) {
-      throw source.isResent ? inDoubt(error) : error;
+      throw this.#scopes.current()?.isResent ? inDoubt(error) : error;
     }
   }
 
   /** Deletes the store; false where there is none. */
   async delete(name: string): Promise<boolean> {
     const id = this.idOf(name);
+    this.#refuseInHook("delete", id);
     const { source } = this.#source(id);
     const registry = await this.#registry();
     const found = await registry.find(id);
@@ -101,63 +194,132 @@ export class StoreAccess {
     // would delete the next life of the store.
     if (await this.#madeBefore(id, source)) return true;
     if (!found) return false;
-    await registry.terminate(id);
-    // Found again: the hook may have taken so long that the store was unloaded meanwhile.
-    const store = await registry.find(id);
-    if (store?.epoch !== found.epoch) {
-      return await this.#madeBefore(id, source) !== undefined;
-    }
-    try {
-      await store.delete(source);
-      // It lives on where the call has run before, and there was none for it to delete.
-      return store.ended !== undefined;
-    } catch (error) {
-      // Another server was quicker: it is gone as asked, but not by this call.
-      if (error instanceof HeadwaterError && error.code === "store_deleted") {
-        return await this.#madeBefore(id, source) !== undefined;
+    const isDeleted = await registry.end(found, async (store) => {
+      try {
+        await store.delete(source);
+        // It lives on where the call has run before, and there was none for it to delete.
+        return store.ended !== undefined;
+      } catch (error) {
+        // Another server was quicker: it is gone as asked, but not by this call.
+        if (error instanceof HeadwaterError && error.code === "store_deleted") {
+          return undefined;
+        }
+        throw error;
       }
-      throw error;
-    }
+    });
+    return isDeleted ?? await this.#madeBefore(id, source) !== undefined;
+  }
+
+  /**
+   * Begins the life of a store that does not exist; false where it does. What
+   * `initial` has stands above what the definition and its `onCreate` say.
+   */
+  async create(
+    name: string,
+    { initial, ttlMs }: Omit<Creation, "source">,
+  ): Promise<boolean> {
+    const id = this.idOf(name);
+    this.#refuseInHook("create", id);
+    const { scope, source } = this.#source(id);
+    const registry = await this.#registry();
+    const created = await this.#once(id, source, async () => {
+      for (;;) {
+        const made = await registry.create(id, { initial, ttlMs, source });
+        if (made) {
+          noteWritten(scope, made.store, made.settled);
+          return made.settled;
+        }
+        if (!scope) return undefined;
+        // A call that is run again has to be told the same, whatever there is by then.
+        const store = await registry.find(id);
+        if (!store) continue;
+        const settled = await store.mutate(nothing, source);
+        noteWritten(scope, store, settled);
+        return settled;
+      }
+    });
+    return created?.value === true;
+  }
+
+  /** Full names of the stores of a definition that exist, in order. */
+  async list(definition: StoreDefinition): Promise<string[]> {
+    return await (await this.#registry()).list(this.#namespace, definition);
+  }
+
+  /** A key that no store has; in a call the same in each run of it. */
+  async newKey(): Promise<string> {
+    const id = this.#scopes.current()?.newId;
+    return id ? id() : (await this.#registry()).newKey();
   }
 
   /** Puts the store back to its definition's state; `onCreate` runs again at its next use. */
   async reset(name: string): Promise<void> {
     const id = this.idOf(name);
+    this.#refuseInHook("reset", id);
     // Numbered like any write, at once: a call that is run again must not reset again.
     const { scope, source } = this.#source(id);
     const registry = await this.#registry();
     if (await this.#madeBefore(id, source)) return;
-    if (await registry.find(id)) await registry.terminate(id);
-    // A call creates it where it is missing: a number that leaves no record would shift
-    // those of the writes behind it when the call is run again.
-    const store = await registry.find(id) ??
-      (scope && await registry.open(id));
-    if (!store) return;
     const initial = registry.initialOf(id);
-    const written = await store.mutate(() => ({
+    const reset: Changer = () => ({
       state: initial,
       patch: [{ op: "replace", path: [], value: initial }],
       value: undefined,
       initialized: false,
-    }), source);
-    noteWritten(scope, store, written);
+    });
+    const end = async (store: Store) => {
+      noteWritten(scope, store, await store.mutate(reset, source));
+      return true;
+    };
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const found = await registry.find(id);
+      if (!found) break;
+      if (await registry.end(found, end)) return;
+    }
+    // A call creates it where it is missing: a number that leaves no record would shift
+    // those of the writes behind it when the call is run again.
+    if (scope) await end(await registry.open(id));
+  }
+
+  #refuseInHook(action: string, id: StoreId): void {
+    const hook = hookOf(this.#scopes, id);
+    if (hook) throw inHookError(action, hook);
+  }
+
+  /** Runs `write`, unless the call has made that write to a life of the store that has ended. */
+  async #once<W>(
+    id: StoreId,
+    source: MutationSource,
+    write: () => Promise<W>,
+  ): Promise<W | Written> {
+    try {
+      // Asked first: opening the store could begin another life of it.
+      return await this.#madeBefore(id, source) ?? await write();
+    } catch (error) {
+      throw source.isResent ? inDoubt(error) : error;
+    }
   }
 
   async #mutate(
     id: StoreId,
-    change: Changer,
-    { scope, source }: {
+    toChange: (store: Store) => Changer | Promise<Changer>,
+    { scope, source, queued }: {
       scope: CallScope | undefined;
       source: MutationSource;
+      queued?: (() => void) | undefined;
     },
-  ): Promise<Written> {
+  ): Promise<Settled & { readonly epoch: string }> {
     for (let attempt = 1;; attempt++) {
       const loaded = this.#opened()?.loaded(id);
       const store = loaded?.isInitialized ? loaded : await this.open(id.name);
       try {
-        const written = await store.mutate(change, source);
+        const made = toChange(store);
+        const change = made instanceof Promise ? await made : made;
+        const settled = store.mutate(change, source);
+        queued?.();
+        const written = await settled;
         noteWritten(scope, store, written);
-        return { version: written.version, value: written.value };
+        return { ...written, epoch: store.epoch };
       } catch (error) {
         // A store that is deleted begins another life with the next write.
         const isGone = error instanceof HeadwaterError &&
@@ -171,32 +333,35 @@ export class StoreAccess {
   async #madeBefore(
     id: StoreId,
     { origin, isResent }: MutationSource,
-  ): Promise<Written | undefined> {
+  ): Promise<Settled | undefined> {
     if (!isResent || !origin) return undefined;
     const recorded = await (await this.#registry()).findPast(id, origin);
     if (!recorded) return undefined;
     const known = repeat(recorded);
     if ("error" in known) throw known.error;
     this.#scopes.current()?.wrotePast(id);
-    return { version: known.written.version, value: known.written.value };
+    return known.written;
   }
 
   /** Who writes to the store now, and the number of that write. */
   #source(id: StoreId): { scope?: CallScope; source: MutationSource } {
     const scope = this.#scopes.current();
-    if (!scope) return { source: {} };
-    const { clientId: author, isResent } = scope;
+    if (!scope) return { source: { writer: SERVER_WRITER } };
+    const { writer, isResent } = scope;
     return {
       scope,
-      source: { origin: scope.nextOrigin(id), author, isResent },
+      source: { origin: scope.nextOrigin(id), writer, isResent },
     };
   }
 }
 
+/** Leaves a store as it is, and says so. */
+const nothing: Changer = (state) => ({ state, patch: [], value: false });
+
 /** The caller's subscriptions have to show it before there is an answer. */
 function noteWritten(
   scope: CallScope | undefined,
-  { id, epoch }: Store,
+  { id, epoch }: Pick<Store, "epoch" | "id">,
   { version, isPast }: Settled,
 ): void {
   if (isPast) scope?.wrotePast(id);

@@ -8,13 +8,18 @@
 import { encodeJson } from "../../protocol/codec.ts";
 import { type Recipe, runRecipe } from "../../protocol/draft.ts";
 import { toErrorBody } from "../../protocol/error_body.ts";
-import { HeadwaterError, LimitError } from "../../protocol/errors.ts";
+import {
+  type ErrorCode,
+  HeadwaterError,
+  LimitError,
+} from "../../protocol/errors.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Recorded, WriteNumbers } from "../log/numbers.ts";
 import type { Mutation, Origin, Refusal } from "../log/records.ts";
-import { toState } from "./definition.ts";
 import { sizeOf } from "./size.ts";
+import { toState } from "./state.ts";
+import type { Writer } from "./writer.ts";
 
 /** What a mutation made. */
 export interface Written<R = Json | undefined> {
@@ -37,17 +42,52 @@ export interface Change {
   readonly value: Json | undefined;
   /** Whether the store counts as initialised afterwards; absent: as before. */
   readonly initialized?: boolean;
+  /** Which shape the state has afterwards; absent: as before. */
+  readonly schema?: number;
+}
+
+/** What is known of the state that a change is made on. */
+export interface ChangeContext {
+  readonly isInitialized: boolean;
+  /** Which shape the state has. */
+  readonly schema: number;
+  readonly epoch: string;
+  /** Version of the state. */
+  readonly version: number;
+  /** The mutations that led here from a version; undefined where they are not all remembered. */
+  since(version: number): readonly RecentMutation[] | undefined;
+  /** What became of a numbered write, if it was seen. */
+  find(origin: Origin): Recorded | undefined;
 }
 
 /** How a change is made; may run more than once, on newer states. */
-export type Changer = (state: Json, isInitialized: boolean) => Change;
+export type Changer = (state: Json, context: ChangeContext) => Change;
+
+/** What the store makes of a change before it counts: it may change or refuse it. */
+export type Guard = (
+  before: Json,
+  change: Change,
+  writer: Writer | undefined,
+) => Change;
 
 /** Who makes a mutation. */
 export interface MutationSource {
   readonly origin?: Origin | undefined;
-  readonly author?: string | undefined;
+  /** Whose write it is; absent where the store itself makes it. */
+  readonly writer?: Writer | undefined;
   /** Whether it may have been made before. */
   readonly isResent?: boolean | undefined;
+  /**
+   * Whether its refusal leaves no record. A function's must, or a run of it that is
+   * repeated could go another way; a client's must once it may be with two servers.
+   */
+  readonly forgetsRefusal?: boolean | undefined;
+}
+
+/** A mutation of late, as those that are made after it see it. */
+export interface RecentMutation {
+  readonly patch: Patch;
+  readonly origin?: Origin | undefined;
 }
 
 /** A mutation that waits. */
@@ -60,6 +100,24 @@ interface PendingMutation {
 
 /** A mutation, or the deletion of the store, that waits. */
 type Pending = PendingMutation | Omit<PendingMutation, "change">;
+
+/** Whoever waits until all before it is settled, and then keeps what follows from being run. */
+interface PendingHold {
+  isGranted: boolean;
+  grant: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** A place in a queue, for whoever runs changes of its own when it is its turn. */
+export interface Hold {
+  /** It is the holder's turn; rejects where what waits is rejected. */
+  readonly granted: Promise<void>;
+  /** Lets go, or waits no longer. */
+  readonly release: () => void;
+}
+
+/** A mutation that is run by whoever holds the store. */
+export type HeldMutation = Pick<PendingMutation, "change" | "source">;
 
 /** What becomes of a pending mutation once its batch is committed. */
 type Outcome =
@@ -89,16 +147,34 @@ export interface QueueLimits {
 /** Mutations of one commit; more would only make its transaction longer. */
 const MUTATIONS_PER_COMMIT = 1_000;
 
+/** Errors of a write that was not tried for good: its number stays free. */
+const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase", "conflict"]);
+
+/** What a run of the queue begins with. */
+export interface RunStart {
+  readonly state: Json;
+  readonly stateBound: number;
+  readonly epoch: string;
+  readonly version: number;
+  readonly initialized: boolean;
+  readonly schema: number;
+  readonly numbers: WriteNumbers;
+  /** As {@linkcode ChangeContext.since}, for what is committed. */
+  readonly since: ChangeContext["since"];
+}
+
 /** Mutations of one store that wait. */
 export class CommitQueue {
   readonly #name: string;
   readonly #limits: QueueLimits;
-  #pending: Pending[] = [];
+  readonly #guard: Guard | undefined;
+  #pending: (Pending | PendingHold)[] = [];
 
   /** A queue for the store `name`. */
-  constructor(name: string, limits: QueueLimits) {
+  constructor(name: string, limits: QueueLimits, guard?: Guard) {
     this.#name = name;
     this.#limits = limits;
+    this.#guard = guard;
   }
 
   /** How many wait. */
@@ -109,7 +185,24 @@ export class CommitQueue {
   /** Who deletes the store, where that is the next to come. */
   get nextDeletion(): MutationSource | undefined {
     const [next] = this.#pending;
-    return next && !("change" in next) ? next.source : undefined;
+    return next && "source" in next && !("change" in next)
+      ? next.source
+      : undefined;
+  }
+
+  /** Whether somebody holds the store now. */
+  get isHeld(): boolean {
+    const [next] = this.#pending;
+    return next !== undefined && "grant" in next && next.isGranted;
+  }
+
+  /** Whether somebody who waits to hold the store has its turn; tells it so. */
+  grant(): boolean {
+    const [next] = this.#pending;
+    if (!next || !("grant" in next)) return false;
+    next.isGranted = true;
+    next.grant();
+    return true;
   }
 
   /** Adds a mutation, or refuses it where too many wait. */
@@ -138,17 +231,40 @@ export class CommitQueue {
     });
   }
 
+  /** Adds whoever wants to hold the store. */
+  pushHold(): Hold {
+    const { promise: granted, ...waiting } = waitForHold();
+    const hold: PendingHold = { isGranted: false, ...waiting };
+    this.#pending.push(hold);
+    const release = () => {
+      this.#pending = this.#pending.filter((pending) => pending !== hold);
+    };
+    return { granted, release };
+  }
+
+  /** Takes the turn from whoever holds the store, who stays the next; resolves when it is given back. */
+  yieldHold(): Promise<void> {
+    const [hold] = this.#pending;
+    if (!hold || !("grant" in hold)) {
+      return Promise.reject(new TypeError("Nobody holds the store"));
+    }
+    const { promise, ...waiting } = waitForHold();
+    Object.assign(hold, { isGranted: false, ...waiting });
+    return promise;
+  }
+
+  /** Runs mutations of whoever holds the store on a working copy. */
+  runHeld(mutations: readonly HeldMutation[], start: RunStart): Batch {
+    const own = new CommitQueue(this.#name, this.#limits, this.#guard);
+    // Told by the holder what became of them, and not by a queue.
+    const nobody = { resolve: () => {}, reject: () => {} };
+    own.#pending = mutations.map((mutation) => ({ ...mutation, ...nobody }));
+    return own.run(start, Infinity);
+  }
+
   /** Runs what waits, up to a deletion or `maxBytes`, on a working copy. */
-  run(
-    start: {
-      state: Json;
-      stateBound: number;
-      version: number;
-      initialized: boolean;
-    },
-    numbers: WriteNumbers,
-    maxBytes: number,
-  ): Batch {
+  run(start: RunStart, maxBytes: number): Batch {
+    const { numbers } = start;
     let { state, stateBound, initialized } = start;
     const mutations: Mutation[] = [];
     const sizes: number[] = [];
@@ -158,7 +274,7 @@ export class CommitQueue {
     for (const pending of this.#pending) {
       if (!("change" in pending)) break;
       if (mutations.length >= MUTATIONS_PER_COMMIT) break;
-      const { origin, author } = pending.source;
+      const { origin, writer, forgetsRefusal } = pending.source;
       const seen = origin &&
         (numbers.find(origin, pending.source.isResent) ??
           own.get(numberOf(origin)));
@@ -167,7 +283,14 @@ export class CommitQueue {
         continue;
       }
       try {
-        const change = pending.change(state, initialized);
+        const change = this.#change(pending, state, {
+          isInitialized: initialized,
+          schema: start.schema,
+          epoch: start.epoch,
+          version: start.version + mutations.length,
+          since: (version) => sinceOf(start, mutations, version),
+          find: (origin) => own.get(numberOf(origin)) ?? numbers.find(origin),
+        });
         const size = sizeOf(change.patch);
         if (mutations.length > 0 && bytes + size > maxBytes) break;
         this.#checkSize(change, size, origin);
@@ -181,7 +304,7 @@ export class CommitQueue {
           continue;
         }
         const written = { version: version + 1, value: change.value };
-        mutations.push(toMutation(change, origin, author));
+        mutations.push(toMutation(change, origin, writer?.clientId));
         sizes.push(size);
         outcomes.push({ pending, written });
         if (origin) {
@@ -194,7 +317,8 @@ export class CommitQueue {
         initialized = change.initialized ?? initialized;
         bytes += size;
       } catch (error) {
-        if (!origin) {
+        const isFree = error instanceof HeadwaterError && FREE.has(error.code);
+        if (!origin || isFree || forgetsRefusal) {
           outcomes.push({ pending, error });
           continue;
         }
@@ -224,13 +348,17 @@ export class CommitQueue {
 
   /** Takes the deletion that comes next. */
   shift(): Pending | undefined {
-    return this.#pending.shift();
+    const next = this.#pending.shift();
+    return next && "source" in next ? next : undefined;
   }
 
-  /** Rejects everything; `tried` of them were part of a commit whose outcome is not known. */
+  /**
+   * Rejects everything but who holds the store, who has a deadline of its own;
+   * `tried` of them were part of a commit whose outcome is not known.
+   */
   reject(error: HeadwaterError, tried: number): void {
-    const all = this.#pending;
-    this.#pending = [];
+    const held = this.isHeld ? 1 : 0;
+    const all = this.#pending.splice(held);
     for (const [index, pending] of all.entries()) {
       pending.reject(
         new HeadwaterError(error.code, error.message, {
@@ -239,6 +367,16 @@ export class CommitQueue {
         }),
       );
     }
+  }
+
+  #change(
+    { change, source }: PendingMutation,
+    state: Json,
+    context: ChangeContext,
+  ): Change {
+    const made = change(state, context);
+    if (!this.#guard || made.patch.length === 0) return made;
+    return this.#guard(state, made, source.writer);
   }
 
   /** The new bound of the state's size; measures only where the old one is over the limit. */
@@ -287,6 +425,13 @@ export function setChange(value: unknown, what: string): Changer {
   });
 }
 
+function waitForHold() {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // Whoever waits for several stores may have given up when this one ends.
+  promise.catch(() => {});
+  return { promise, grant: resolve, reject };
+}
+
 function toMutation(
   change: Change,
   origin: Origin | undefined,
@@ -296,6 +441,7 @@ function toMutation(
     patch: change.patch,
     ...(change.initialized !== undefined &&
       { initialized: change.initialized }),
+    ...(change.schema !== undefined && { schema: change.schema }),
     ...(author !== undefined && { author }),
     ...(origin && { origin, ...recordable(change) }),
   };
@@ -310,7 +456,24 @@ function isWorthRecording(
   if (
     change.initialized !== undefined && change.initialized !== wasInitialized
   ) return true;
+  // A state that has its new shape already is migrated, too.
+  if (change.schema !== undefined) return true;
   return origin !== undefined && change.value !== undefined;
+}
+
+/** The mutations above `version`: those that are committed, then those of this run. */
+function sinceOf(
+  start: RunStart,
+  mutations: readonly Mutation[],
+  version: number,
+): readonly RecentMutation[] | undefined {
+  if (version > start.version) {
+    return version > start.version + mutations.length
+      ? undefined
+      : mutations.slice(version - start.version);
+  }
+  const committed = start.since(version);
+  return committed && [...committed, ...mutations];
 }
 
 function numberOf(origin: Origin): string {
@@ -321,7 +484,8 @@ function recordable({ value }: Change): { value?: Json } {
   return value === undefined ? {} : { value };
 }
 
-function toRefusal(error: unknown, maxBytes: number): Refusal {
+/** The record of a refusal. */
+export function toRefusal(error: unknown, maxBytes: number): Refusal {
   const { code, message, path, data } = toErrorBody(error, "refused");
   return {
     code,
@@ -332,7 +496,11 @@ function toRefusal(error: unknown, maxBytes: number): Refusal {
   };
 }
 
-function toError(refused: Refusal, cause?: unknown): HeadwaterError {
+function toError(
+  refused: Refusal,
+  // What was thrown the first time is not known any more, but that something was.
+  cause: unknown = new Error(refused.message),
+): HeadwaterError {
   const { code, message, path, data } = refused;
   const outcome = code === "unknown" ? "unknown" : "notApplied";
   return new HeadwaterError(code, message, { path, data, outcome, cause });

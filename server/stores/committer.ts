@@ -5,18 +5,28 @@
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
+import type { CommitResult } from "../log/atomic_writer.ts";
 import type { StoreCommit } from "../log/commit.ts";
 import type { History } from "../log/compaction.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
+import type { Recorded } from "../log/numbers.ts";
 import { encodePast } from "../log/past.ts";
 import type { Participant } from "../log/participant.ts";
-import { entryVersion } from "../log/records.ts";
+import {
+  entryVersion,
+  type Origin,
+  type Refusal,
+  type TogetherRef,
+} from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import {
   type Batch,
   type Changer,
   CommitQueue,
+  type Guard,
+  type HeldMutation,
+  type Hold,
   type MutationSource,
   type QueueLimits,
   type Settled,
@@ -37,6 +47,11 @@ export interface CommitterEnvironment {
   readonly limits: QueueLimits & { readonly sessionMs: number };
   /** Called with what failed in the background. */
   readonly onError: (error: unknown, id: StoreId) => void;
+  /** Called when this server's commit has begun or ended the life of a store. */
+  readonly onLife: (
+    what: "storeCreated" | "storeDeleted",
+    id: StoreId,
+  ) => void;
 }
 
 /** What one committer is made from. */
@@ -44,12 +59,20 @@ export interface CommitterParts {
   readonly id: StoreId;
   readonly lane: Lane;
   readonly history: History;
+  readonly guard: Guard | undefined;
   readonly memory: StoreMemory;
   readonly fork: Fork;
   readonly follower: Follower;
   /** Ends the store, and with it this: {@linkcode Committer.end} is called in it. */
   readonly end: (reason: HeadwaterError) => void;
 }
+
+/** What became of a commit by whoever holds the store. */
+export type HeldResult = CommitResult | {
+  readonly ok: false;
+  /** It may have taken effect, or may still do so. */
+  readonly isInDoubt: boolean;
+};
 
 /** See the module's documentation. */
 export class Committer implements Participant {
@@ -59,6 +82,7 @@ export class Committer implements Participant {
   readonly #fork: Fork;
   readonly #follower: Follower;
   readonly #end: (reason: HeadwaterError) => void;
+  readonly #onLife: CommitterEnvironment["onLife"];
   readonly #sessionMs: number;
   readonly #queue: CommitQueue;
   readonly #compactor: Compactor;
@@ -72,7 +96,7 @@ export class Committer implements Participant {
   /** A committer with nothing to commit. */
   constructor(
     env: CommitterEnvironment,
-    { id, lane, history, memory, fork, follower, end }: CommitterParts,
+    { id, lane, history, guard, memory, fork, follower, end }: CommitterParts,
   ) {
     this.#id = id;
     this.#lane = lane;
@@ -80,10 +104,11 @@ export class Committer implements Participant {
     this.#fork = fork;
     this.#follower = follower;
     this.#end = end;
+    this.#onLife = env.onLife;
     this.#sessionMs = env.limits.sessionMs;
     const commit = () => lane.add(this);
     const look = () => follower.check();
-    this.#queue = new CommitQueue(id.name, env.limits);
+    this.#queue = new CommitQueue(id.name, env.limits, guard);
     this.#compactor = new Compactor(env, { id, history, commit });
     this.#writer = new StoreWriter(env, id);
     this.#doubt = new Doubt(env.clock, { look, commit });
@@ -91,7 +116,7 @@ export class Committer implements Participant {
 
   /** Whether anything is to be committed, or under way. */
   get isBusy(): boolean {
-    return this.hasWork() || this.#batch !== undefined ||
+    return this.#queue.isHeld || this.hasWork() || this.#batch !== undefined ||
       this.#compactor.isBusy || this.#doubt.isPending;
   }
 
@@ -112,6 +137,97 @@ export class Committer implements Participant {
     const deleted = this.#queue.pushDeletion(source);
     this.#lane.add(this);
     return deleted;
+  }
+
+  /** Waits for what is queued, and keeps its lane from what comes behind that until it is released. */
+  hold(): Hold {
+    const { granted, release } = this.#queue.pushHold();
+    this.#lane.add(this);
+    return {
+      granted,
+      release: () => {
+        release();
+        if (this.hasWork()) this.#lane.add(this);
+      },
+    };
+  }
+
+  /** Lets the lane commit what has to come before whoever holds the store; resolves when it is its turn again. */
+  yieldHold(): Promise<void> {
+    const granted = this.#queue.yieldHold();
+    if (this.hasWork()) this.#lane.add(this);
+    return granted;
+  }
+
+  /** Whether whoever holds the store can commit to it, once it is refreshed. */
+  get isReady(): boolean {
+    const { stamp, head } = this.#memory;
+    return typeof stamp === "string" && head !== undefined &&
+      !this.#hasEnded && !this.#isGone && !this.#fork.isPending;
+  }
+
+  /** Whether a new epoch has to be begun first. */
+  get isForking(): boolean {
+    return this.#fork.isPending;
+  }
+
+  /** What became of a numbered write, if it was seen. */
+  find({ origin, isResent }: MutationSource): Recorded | undefined {
+    return origin && this.#memory.numbers.find(origin, isResent);
+  }
+
+  /** Runs mutations of whoever holds the store on a working copy. */
+  runHeld(mutations: readonly HeldMutation[]): Batch {
+    return this.#queue.runHeld(mutations, this.#memory.toRunStart());
+  }
+
+  /** A batch that changes nothing but that the refusal of a numbered write is remembered. */
+  refuseHeld(origin: Origin, refused: Refusal): Batch {
+    const mutations = [{ patch: [], origin, refused }];
+    const start = this.#memory.toRunStart();
+    return { ...start, mutations, sizes: [0], outcomes: [] };
+  }
+
+  /** The commit of a batch of whoever holds the store, which must be ready. */
+  prepareHeld(
+    batch: Batch,
+    together: readonly TogetherRef[] | undefined,
+  ): StoreCommit {
+    const { stamp = null, epoch, head } = this.#memory;
+    const base = { id: this.#id, epoch, stamp };
+    if (batch.mutations.length === 0) {
+      return { ...base, head: head ?? null, isCheckOnly: true };
+    }
+    const { expiresAtMs, pastStamp, schema } = this.#memory;
+    return {
+      ...base,
+      ...this.#writer.entryInPlace(head, batch, {
+        epoch,
+        expiresAtMs,
+        pastStamp,
+        schema,
+        ...(together && { together }),
+      }),
+    };
+  }
+
+  /** The commit of that batch is about to be tried. */
+  beginHeld(batch: Batch): void {
+    if (batch.mutations.length === 0) return;
+    // Those who wait for it are told by the holder, and not by the queue.
+    this.#batch = { ...batch, outcomes: [] };
+  }
+
+  /** Takes what became of a commit of whoever holds the store. */
+  settleHeld(commit: StoreCommit, result: HeldResult): void {
+    if (result.ok) {
+      if (!commit.isCheckOnly) this.#committed(commit, result.stamp);
+      return;
+    }
+    if ("isInDoubt" in result && result.isInDoubt && !commit.isCheckOnly) {
+      this.#beginDoubt(commit);
+    }
+    this.#conflicted();
   }
 
   /** Another server wrote to the store, or says that it finds no turn. */
@@ -146,7 +262,7 @@ export class Committer implements Participant {
 
   /** @inheritdoc */
   hasWork(): boolean {
-    if (this.#hasEnded) return false;
+    if (this.#hasEnded || this.#queue.isHeld) return false;
     return this.#queue.length > 0 || this.#fork.isPending ||
       this.#compactor.hasHeadChange || this.#doubt.isDue;
   }
@@ -158,6 +274,7 @@ export class Committer implements Participant {
 
   /** @inheritdoc */
   async prepare(maxBytes: number): Promise<StoreCommit | undefined> {
+    if (this.#queue.isHeld) return undefined;
     // What was prepared before and did not fit into its atomic is run again.
     this.#batch = undefined;
     if (this.#isGone) this.#end(deletedError(this.#id));
@@ -165,15 +282,11 @@ export class Committer implements Participant {
     const { stamp, epoch, head } = this.#memory;
     if (this.#hasEnded || stamp === undefined) return undefined;
     if (this.#fork.isPending) return await this.#prepareNewEpoch(stamp);
+    if (this.#queue.grant()) return undefined;
     const base = { id: this.#id, epoch, stamp };
     const deletion = this.#queue.nextDeletion;
     if (deletion) return this.#prepareDeletion(base, deletion);
-    const { state, stateBound, version, isInitialized } = this.#memory;
-    const batch = this.#queue.run(
-      { state, stateBound, version, initialized: isInitialized },
-      this.#memory.numbers,
-      maxBytes,
-    );
+    const batch = this.#queue.run(this.#memory.toRunStart(), maxBytes);
     const change = head && this.#compactor.headChange(head);
     if (batch.mutations.length === 0) {
       this.#queue.settle(batch.outcomes);
@@ -181,11 +294,12 @@ export class Committer implements Participant {
       return { ...base, ...change, head: { ...head, ...change?.head } };
     }
     this.#batch = batch;
-    const { expiresAtMs, pastStamp } = this.#memory;
+    const { expiresAtMs, pastStamp, schema } = this.#memory;
     const next = await this.#writer.entry(head, batch, {
       epoch,
       expiresAtMs,
       pastStamp,
+      schema,
     });
     return {
       ...base,
@@ -197,10 +311,36 @@ export class Committer implements Participant {
 
   /** @inheritdoc */
   committed(commit: StoreCommit, stamp: string | undefined): void {
+    this.#committed(commit, stamp);
+  }
+
+  /** @inheritdoc */
+  conflicted(): void {
+    // A lane that breaks down says so to all of its stores, also to one that is held.
+    if (!this.#queue.isHeld) this.#conflicted();
+  }
+
+  /** @inheritdoc */
+  failed(commit: StoreCommit | undefined, error: HeadwaterError): void {
+    if (this.#queue.isHeld) return this.#queue.reject(error, 0);
+    // Not the number of mutations: some of those that ran made none.
+    const tried = !commit ? 0 : commit.head ? this.#batch?.outcomes.length : 1;
+    this.#batch = undefined;
+    this.#compactor.abandon();
+    // What was shown to clients is not what the KV has: the next load settles it.
+    if (error.code === "store_unreadable" || this.#fork.isPending) {
+      return this.#end(error);
+    }
+    this.#queue.reject(error, tried ?? 0);
+    this.#beginDoubt(commit);
+  }
+
+  #committed(commit: StoreCommit, stamp: string | undefined): void {
     const batch = this.#batch;
     this.#batch = undefined;
     this.#doubt.end();
     if (!commit.head) {
+      this.#onLife("storeDeleted", this.#id);
       const deletion = this.#queue.shift();
       this.#end(deletedError(this.#id));
       return deletion?.resolve({
@@ -211,6 +351,7 @@ export class Committer implements Participant {
     if (commit.endedEpoch !== undefined) {
       return this.#memory.begin(commit.head, stamp);
     }
+    if (commit.stamp === null) this.#onLife("storeCreated", this.#id);
     const { entry } = commit;
     // It may have been read already.
     if (entry && batch && this.#memory.version < entryVersion(entry)) {
@@ -226,25 +367,14 @@ export class Committer implements Participant {
     );
   }
 
-  /** @inheritdoc */
-  conflicted(): void {
+  #conflicted(): void {
     this.#batch = undefined;
     this.#memory.forgetStamp();
     this.#compactor.conflicted();
     if (this.#isGone) this.#end(deletedError(this.#id));
   }
 
-  /** @inheritdoc */
-  failed(commit: StoreCommit | undefined, error: HeadwaterError): void {
-    // Not the number of mutations: some of those that ran made none.
-    const tried = !commit ? 0 : commit.head ? this.#batch?.outcomes.length : 1;
-    this.#batch = undefined;
-    this.#compactor.abandon();
-    // What was shown to clients is not what the KV has: the next load settles it.
-    if (error.code === "store_unreadable" || this.#fork.isPending) {
-      return this.#end(error);
-    }
-    this.#queue.reject(error, tried ?? 0);
+  #beginDoubt(commit: StoreCommit | undefined): void {
     if (this.#memory.head && (commit || this.#doubt.isDue)) this.#doubt.begin();
   }
 

@@ -1,7 +1,7 @@
 /**
  * Keeps one store's log short. The order is what makes a crash at any point
  * harmless: chunks, flip to them, raise the floor, delete below it, sweep the
- * old snapshot.
+ * snapshots that are below it, too.
  *
  * @module
  */
@@ -13,10 +13,13 @@ import {
 } from "../log/blobs.ts";
 import type { StoreCommit } from "../log/commit.ts";
 import {
+  addSnapshot,
   type EncodedSnapshot,
   type History,
   isSnapshotDue,
   nextFloor,
+  raiseFloor,
+  type SnapshotChange,
   trimLog,
 } from "../log/compaction.ts";
 import { blobPrefix, pendingKey, type StoreId } from "../log/keys.ts";
@@ -33,10 +36,8 @@ export interface CompactorEnvironment {
 }
 
 /** What the next commit changes in the head. */
-export interface HeadChange {
-  readonly head: { readonly snapshot?: SnapshotRef; readonly floor?: number };
+export interface HeadChange extends SnapshotChange {
   readonly flip?: PendingBlob;
-  readonly replaced?: BlobRef;
 }
 
 type Phase =
@@ -117,14 +118,17 @@ export class Compactor {
       this.abandon();
       return undefined;
     }
-    if (phase.name === "raising") {
-      return { head: { floor: Math.max(head.floor, phase.floor) } };
+    if (phase.name === "flipping") {
+      return { ...addSnapshot(head, phase.snapshot), flip: phase.blob };
     }
-    return {
-      head: { snapshot: phase.snapshot },
-      flip: phase.blob,
-      ...(head.snapshot && { replaced: head.snapshot }),
-    };
+    // Asked again: the snapshot may be gone to which it was to rise.
+    const floor = this.#nextFloor(head);
+    if (floor <= head.floor) {
+      this.abandon();
+      return undefined;
+    }
+    this.#phase = { ...phase, floor };
+    return raiseFloor(head, floor);
   }
 
   /** A commit took effect; begins or goes on with a compaction. */
@@ -135,16 +139,19 @@ export class Compactor {
   ): void {
     const phase = this.#phase;
     if (phase.name === "flipping" && commit.flip === phase.blob) {
-      this.#work(() => this.#afterFlip(head, commit.replaced));
+      this.#work(() => this.#afterFlip(head, commit.dropped));
     } else if (
       // Another server may have raised it further: this one's work is done, too.
       phase.name === "raising" && (commit.head?.floor ?? -1) >= phase.floor
     ) {
-      this.#work(() => this.#trim(head));
+      this.#work(() => this.#trim(head, commit.dropped));
     } else if (phase.name === "idle" && isSnapshotDue(head)) {
       // Encoded now, while the state is the head's.
       const snapshot = encode();
       this.#work(() => this.#write(head, snapshot));
+    } else if (phase.name === "idle" && !this.#isClosed) {
+      this.#phase = this.#raising(head);
+      if (this.hasHeadChange) this.#commit();
     }
   }
 
@@ -171,7 +178,7 @@ export class Compactor {
     head: NextHead,
     { bytes, stateBytes }: EncodedSnapshot,
   ): Promise<Phase> {
-    const { epoch, version, logBytes } = head;
+    const { epoch, version, logBytes, timeMs } = head;
     const { kv, clock, random } = this.#env;
     const writtenAtMs = clock.monotonic();
     const blob = await writeBlob(kv, random, { id: this.#id, epoch, bytes });
@@ -179,31 +186,49 @@ export class Compactor {
       name: "flipping",
       epoch,
       blob,
-      snapshot: { ...blob.ref, version, stateBytes, logBytes },
+      snapshot: { ...blob.ref, version, stateBytes, logBytes, timeMs },
       writtenAtMs,
     };
   }
 
   async #afterFlip(
     head: NextHead,
-    replaced: BlobRef | undefined,
+    dropped: readonly BlobRef[] | undefined,
   ): Promise<Phase> {
-    const { kv, clock } = this.#env;
-    if (replaced) {
-      await deleteRange(kv, blobPrefix(this.#id, head.epoch, replaced.id));
-      await kv.atomic().delete(pendingKey(replaced.id)).commit();
-    }
-    const floor = await nextFloor(kv, this.#id, head, {
-      history: this.#history,
-      nowMs: clock.now(),
-    });
+    await this.#remove(head, dropped);
+    return this.#raising(head);
+  }
+
+  async #trim(
+    head: NextHead,
+    dropped: readonly BlobRef[] | undefined,
+  ): Promise<Phase> {
+    await trimLog(this.#env.kv, this.#id, head);
+    await this.#remove(head, dropped);
+    return { name: "idle" };
+  }
+
+  #raising(head: NextHead): Phase {
+    const floor = this.#nextFloor(head);
     if (floor <= head.floor) return { name: "idle" };
     return { name: "raising", epoch: head.epoch, floor };
   }
 
-  async #trim(head: NextHead): Promise<Phase> {
-    await trimLog(this.#env.kv, this.#id, head);
-    return { name: "idle" };
+  #nextFloor(head: NextHead): number {
+    const { clock } = this.#env;
+    return nextFloor(head, { history: this.#history, nowMs: clock.now() });
+  }
+
+  /** Removes snapshots that the head does not refer to any more. */
+  async #remove(
+    { epoch }: NextHead,
+    blobs: readonly BlobRef[] = [],
+  ): Promise<void> {
+    const { kv } = this.#env;
+    for (const { id } of blobs) {
+      await deleteRange(kv, blobPrefix(this.#id, epoch, id));
+      await kv.atomic().delete(pendingKey(id)).commit();
+    }
   }
 
   #work(step: () => Promise<Phase>): void {

@@ -4,24 +4,46 @@
  *
  * @module
  */
-import {
-  cleanName,
-  cleanValue,
-  freezeDeep,
-  type Json,
-} from "../../protocol/value.ts";
+import type { StateRules } from "../../protocol/contract.ts";
+import { cleanName } from "../../protocol/value.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
-
-/** A store's state: an object of JSON values. */
-export type StateObject = { readonly [key: string]: Json };
+import type { Guard } from "./commit_queue.ts";
+import { conform } from "./conform.ts";
+import {
+  interceptChange,
+  type InterceptContext,
+  type Interceptor,
+} from "./intercept.ts";
+import { fitState, type StateObject, toState } from "./state.ts";
+import type { AccessContext } from "./writer.ts";
 
 /** Behaviour of the stores of one definition. */
-export interface StoreOptions {
+export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
+  /**
+   * Whether clients may write to a store, by patches and mutators: all, none, or
+   * those for which this returns true. Functions write in any case.
+   *
+   * @default false
+   */
+  readonly write?: boolean | ((context: AccessContext) => boolean);
+  /** Sees each write before it counts, and may change or drop it; see {@linkcode Interceptor}. */
+  intercept?(
+    updates: Partial<T>,
+    context: InterceptContext<T>,
+  ): Partial<T> | null;
   /** A store ends by itself so many milliseconds after its creation. */
   readonly ttlMs?: number;
+  /**
+   * Asked whenever a subscriber has left, with how many are left on all servers, and
+   * when the store was created: where it returns true, the store is deleted.
+   */
+  readonly selfDestruct?: SelfDestruct;
   /** How much of the past is kept. @default 1,000 versions, 7 days, 16 MiB, whichever is least */
   readonly history?: Partial<History>;
 }
+
+/** Options of a store whose states are ruled by a contract. */
+export type ContractStoreOptions<T> = Omit<StoreOptions<T>, keyof StateRules>;
 
 /**
  * Called once per life of a store, when it is first subscribed, changed or
@@ -35,21 +57,38 @@ export type CreateHook<T> = (
 /** Called before a store is reset or deleted; may still read it. */
 export type TerminateHook = (key: string | null) => void | Promise<void>;
 
+/** Called when the last subscriber of a store, on whichever server, has left. */
+export type IdleHook = (key: string | null) => void | Promise<void>;
+
+/** Whether a store is to be deleted now that a subscriber has left. */
+export type SelfDestruct = (
+  clientsLeft: number,
+  createdAt: Date,
+) => boolean | Promise<boolean>;
+
 /** See the module's documentation. */
 export class StoreDefinition {
   /** Full name, or prefix of the full names of a dynamic definition. */
   readonly prefix: string;
   readonly isDynamic: boolean;
   readonly initial: StateObject;
+  /** What its states must be. */
+  readonly rules: StateRules;
+  /** Number of the shape that its states have now. */
+  readonly version: number;
   readonly history: History;
   readonly ttlMs: number | undefined;
   onCreate: CreateHook<unknown> | undefined;
   onTerminate: TerminateHook | undefined;
+  onIdle: IdleHook | undefined;
+  readonly selfDestruct: SelfDestruct | undefined;
+  readonly #write: boolean | ((context: AccessContext) => boolean);
+  readonly #intercept: Interceptor<unknown> | undefined;
 
   /**
    * Checks and copies what `createStore` was given.
    *
-   * @throws {HeadwaterError} `bad_name` or `bad_value`.
+   * @throws {HeadwaterError} `bad_name`, `bad_value`, or `invalid` by the schema.
    * @throws {TypeError} if the pattern or the initial state is of the wrong kind.
    * @throws {RangeError} if an option is not a positive number.
    */
@@ -67,9 +106,22 @@ export class StoreDefinition {
         `Cannot create store "${name}": "*" may only stand at the end, after ":"`,
       );
     }
-    this.initial = toState(initial, `initial state of store "${name}"`);
+    const { schema, version = 1 } = this.rules = options;
+    const what = `initial state of store "${name}"`;
+    const state = toState(initial, what);
+    this.initial = schema ? fitState(schema, state, what) : state;
+    if (!Number.isSafeInteger(version) || version < 1) {
+      throw new RangeError(
+        `Cannot create store "${name}": version must be an integer from 1, not ${version}`,
+      );
+    }
+    this.version = version;
     this.history = { ...DEFAULT_HISTORY, ...options.history };
     this.ttlMs = options.ttlMs;
+    this.selfDestruct = options.selfDestruct;
+    this.#write = options.write ?? false;
+    // Untyped from here on: the definition does not know T.
+    this.#intercept = options.intercept as Interceptor<unknown> | undefined;
     for (
       const [what, value] of Object.entries({
         ttlMs: options.ttlMs ?? 1,
@@ -84,6 +136,16 @@ export class StoreDefinition {
     }
   }
 
+  /** Whether anything depends on who subscribes to its stores. */
+  get countsSubscribers(): boolean {
+    return this.onIdle !== undefined || this.selfDestruct !== undefined;
+  }
+
+  /** The name that it was defined by: `"Todos"`, `"Room:*"`. */
+  get pattern(): string {
+    return this.isDynamic ? `${this.prefix}*` : this.prefix;
+  }
+
   /** The key of a full name that this definition covers: null for a static store. */
   keyOf(name: string): string | null | undefined {
     if (!this.isDynamic) return name === this.prefix ? null : undefined;
@@ -91,6 +153,30 @@ export class StoreDefinition {
     // "Room:*" is the name of the definition and of none of its stores.
     const isKey = key !== "" && key !== "*";
     return name.startsWith(this.prefix) && isKey ? key : undefined;
+  }
+
+  /** Whether who asks may write to a store. */
+  mayWrite(context: AccessContext): boolean {
+    const write = this.#write;
+    return typeof write === "function" ? write(context) === true : write;
+  }
+
+  /** What looks at every change of a store before it counts; undefined where nothing does. */
+  guardOf(name: string): Guard | undefined {
+    const intercept = this.#intercept;
+    const { schema } = this.rules;
+    if (!intercept && !schema) return undefined;
+    const key = this.keyOf(name) ?? null;
+    const what = `state of store "${name}"`;
+    return (before, change, writer) => {
+      let next = change;
+      // What the store itself does, such as to begin its life, is nobody's write.
+      if (intercept && writer && change.initialized === undefined) {
+        const about = { before, writer, name, key };
+        next = interceptChange(intercept, change, about);
+      }
+      return schema ? conform(before, next, { schema, what }) : next;
+    };
   }
 
   /** The full name of a key. */
@@ -120,6 +206,21 @@ export class Definitions {
     else this.#static.set(definition.prefix, definition);
   }
 
+  /** Whether anything depends on who subscribes, in any of them. */
+  get countSubscribers(): boolean {
+    for (const { countsSubscribers } of this.#static.values()) {
+      if (countsSubscribers) return true;
+    }
+    return this.#dynamic.some(({ countsSubscribers }) => countsSubscribers);
+  }
+
+  /** Whether it is one of these. */
+  has(definition: StoreDefinition): boolean {
+    return definition.isDynamic
+      ? this.#dynamic.includes(definition)
+      : this.#static.get(definition.prefix) === definition;
+  }
+
   /** What a full name belongs to; the longest prefix wins. */
   find(name: string): StoreDefinition | undefined {
     const exact = this.#static.get(name);
@@ -133,16 +234,4 @@ export class Definitions {
     }
     return best;
   }
-}
-
-/** A frozen copy of a value that is to be a store's state, or part of one: an object. */
-export function toState(value: unknown, what: string): StateObject {
-  const state = cleanValue(value, { what });
-  if (state === null || typeof state !== "object" || Array.isArray(state)) {
-    throw new TypeError(
-      `Cannot use ${what}: a store's state must be an object`,
-    );
-  }
-  // Narrowed by the line above; TypeScript keeps readonly arrays in the union.
-  return freezeDeep(state as StateObject);
 }

@@ -13,7 +13,9 @@ import type { HeadwaterError } from "../../protocol/errors.ts";
 import type { ResumeToken } from "../../protocol/frames.ts";
 import { composePatches, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
+import type { Origin } from "../log/records.ts";
 import type { Clock, Timer } from "../ports.ts";
+import type { JointReceiver } from "./joint_delivery.ts";
 
 /** Bytes of recent patches that are kept for resumes and slow subscribers. */
 const RECENT_BYTES = 256 * 1024;
@@ -35,26 +37,41 @@ export interface StoreAnswer {
   readonly isResume: boolean;
 }
 
+/** What every subscriber is sent of some versions. */
+export interface Delivery {
+  readonly frame: Uint8Array<ArrayBuffer>;
+  readonly from: number;
+  readonly version: number;
+  /** The calls whose writes are in it, by session. */
+  readonly calls: OwnCalls | undefined;
+}
+
+/** Numbers of calls, by session. */
+export type OwnCalls = ReadonlyMap<string, readonly number[]>;
+
 /** Whoever is sent a store's changes. */
 export interface Subscriber {
+  /** Whose it is, where that one is to get what belongs together at once. */
+  readonly receiver?: JointReceiver;
   /** Takes the frame with versions `from + 1` to `version`. */
-  patched(
-    fanout: Fanout,
-    frame: Uint8Array<ArrayBuffer>,
-    from: number,
-    version: number,
-  ): void;
+  patched(fanout: Fanout, delivery: Delivery): void;
   /** The state has moved where no patch leads: it needs a snapshot. */
   jumped(fanout: Fanout): void;
   /** The store is gone, or cannot be read any more. */
   ended(fanout: Fanout, reason: "deleted" | HeadwaterError): void;
 }
 
-interface Recent {
-  readonly version: number;
-  readonly writer: string;
+/** One mutation, as the fan-out takes it. */
+export interface SentChange {
   readonly patch: Patch;
   readonly bytes: number;
+  /** Which numbered write it is, if it is one. */
+  readonly origin: Origin | undefined;
+}
+
+interface Recent extends SentChange {
+  readonly version: number;
+  readonly writer: string;
 }
 
 /** The subscribers of one loaded store. */
@@ -64,6 +81,7 @@ export class Fanout {
   readonly name: string;
   readonly #clock: Clock;
   readonly #maxWindowMs: number;
+  readonly #watch: (departed: number) => void;
   readonly #subscribers = new Set<Subscriber>();
   #position: Position;
   #state: Json;
@@ -78,6 +96,8 @@ export class Fanout {
   /** Up to here everything was handed to the subscribers. */
   #sent: Position;
   #timer: Timer | undefined;
+  /** Present while nothing is shown of what comes. */
+  #hold: PromiseWithResolvers<void> | undefined;
   #sentAtMs = -Infinity;
   #stateBytes:
     | { version: number; epoch: string; bytes: Uint8Array }
@@ -88,19 +108,22 @@ export class Fanout {
 
   /** A fan-out that begins at `position`. */
   constructor(
-    { number, name, clock, maxWindowMs, position, state }: {
+    { number, name, clock, maxWindowMs, position, state, watch = () => {} }: {
       number: number;
       name: string;
       clock: Clock;
       maxWindowMs: number;
       position: Position;
       state: Json;
+      /** Called when it has other subscribers, with how many of them have left. */
+      watch?: ((departed: number) => void) | undefined;
     },
   ) {
     this.number = number;
     this.name = name;
     this.#clock = clock;
     this.#maxWindowMs = maxWindowMs;
+    this.#watch = watch;
     this.#position = this.#oldest = this.#sent = position;
     this.#state = state;
   }
@@ -119,28 +142,26 @@ export class Fanout {
   add(subscriber: Subscriber): void {
     // What is gathered belongs before the current version: it must not reach the newcomer.
     this.flush();
+    const { size } = this.#subscribers;
     this.#subscribers.add(subscriber);
+    if (this.#subscribers.size > size) this.#watch(0);
   }
 
   /** Undoes {@linkcode Fanout.add}. */
   delete(subscriber: Subscriber): void {
-    this.#subscribers.delete(subscriber);
+    if (this.#subscribers.delete(subscriber)) this.#watch(1);
   }
 
   /** Takes the mutations that led to `state`; the last of them made `position`. */
   push(
-    patches: readonly { readonly patch: Patch; readonly bytes: number }[],
+    changes: readonly SentChange[],
     { position, state }: { position: Position; state: Json },
   ): void {
-    let version = position.version - patches.length;
-    for (const { patch, bytes } of patches) {
-      this.#recent.push({
-        version: ++version,
-        writer: position.writer,
-        patch,
-        bytes,
-      });
-      this.#recentBytes += bytes;
+    let version = position.version - changes.length;
+    for (const change of changes) {
+      const { writer } = position;
+      this.#recent.push({ ...change, version: ++version, writer });
+      this.#recentBytes += change.bytes;
     }
     this.#position = position;
     this.#state = state;
@@ -166,22 +187,60 @@ export class Fanout {
     this.#cancel();
     const subscribers = [...this.#subscribers];
     this.#subscribers.clear();
+    // Nobody leaves a store that is gone; one that cannot be read is left by all.
+    this.#watch(reason === "deleted" ? 0 : subscribers.length);
     for (const subscriber of subscribers) subscriber.ended(this, reason);
   }
 
-  /** Hands what was gathered to the subscribers now. */
-  flush(): void {
+  /** Gathers what comes, and shows nothing of it, until it is released. */
+  hold(): void {
+    this.#cancel();
+    this.#hold ??= Promise.withResolvers();
+  }
+
+  /** Undoes {@linkcode Fanout.hold}; what was gathered has to be flushed then. */
+  release(): void {
+    this.#hold?.resolve();
+    this.#hold = undefined;
+  }
+
+  /** Resolves when it is not held any more; undefined where it is not. */
+  get released(): Promise<void> | undefined {
+    return this.#hold?.promise;
+  }
+
+  /** How long it is until the next frame is due. */
+  get waitMs(): number {
+    const sinceMs = this.#clock.monotonic() - this.#sentAtMs;
+    return Math.max(0, this.#windowMs - 1 - sinceMs);
+  }
+
+  /** Hands what was gathered to the subscribers now, or to whoever hands it on. */
+  flush(
+    send = (subscriber: Subscriber, delivery: Delivery) =>
+      subscriber.patched(this, delivery),
+  ): void {
+    if (this.#hold) return;
     this.#cancel();
     const from = this.#sent;
     if (from.version === this.#position.version) return;
     this.#sent = this.#position;
     if (this.#subscribers.size === 0) return;
     this.#sentAtMs = this.#clock.monotonic();
-    const frame = this.#patchFrame(from);
-    const { version } = this.#position;
+    const delivery = {
+      frame: this.#patchFrame(from),
+      from: from.version,
+      version: this.#position.version,
+      calls: callsOf(this.#recentSince(from.version)),
+    };
     for (const subscriber of this.#subscribers) {
-      subscriber.patched(this, frame, from.version, version);
+      send(subscriber, delivery);
     }
+  }
+
+  /** The calls whose writes are above a version; undefined where there are none. */
+  callsSince(version: number): OwnCalls | undefined {
+    return callsOf(this.since(version) ?? []);
   }
 
   /** The state, encoded; kept for its version. */
@@ -225,6 +284,11 @@ export class Fanout {
       return undefined;
     }
     return this.#patchFrame(from);
+  }
+
+  /** The mutations above a version; undefined where they are not all remembered. */
+  since(version: number): readonly SentChange[] | undefined {
+    return this.#positionAt(version) && this.#recentSince(version);
   }
 
   /** Who made a version, if that is still known. */
@@ -306,13 +370,17 @@ export class Fanout {
     return { epoch: this.#position.epoch, version, writer };
   }
 
-  #schedule(): void {
-    if (this.#timer) return;
-    // Sent at once when idle. A frame to many subscribers costs more than it is worth to be early.
-    const windowMs = Math.min(
+  /** Sent at once when idle. A frame to many subscribers costs more than it is worth to be early. */
+  get #windowMs(): number {
+    return Math.min(
       this.#maxWindowMs,
       2 * SEND_MS * this.#subscribers.size,
     );
+  }
+
+  #schedule(): void {
+    if (this.#timer || this.#hold) return;
+    const windowMs = this.#windowMs;
     const sinceMs = this.#clock.monotonic() - this.#sentAtMs;
     if (sinceMs >= windowMs - 1) return this.flush();
     this.#timer = this.#clock.setTimer(windowMs, () => {
@@ -343,4 +411,17 @@ export class Fanout {
     this.#timer?.cancel();
     this.#timer = undefined;
   }
+}
+
+/** The calls that made some of the changes, by session; most changes are no call's. */
+function callsOf(changes: readonly SentChange[]): OwnCalls | undefined {
+  let calls: Map<string, number[]> | undefined;
+  for (const { origin } of changes) {
+    if (!origin) continue;
+    calls ??= new Map();
+    const known = calls.get(origin.session);
+    if (!known) calls.set(origin.session, [origin.call]);
+    else if (known.at(-1) !== origin.call) known.push(origin.call);
+  }
+  return calls;
 }

@@ -8,10 +8,12 @@ import { HeadwaterError, unreachable } from "../../protocol/errors.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readPast } from "../log/past.ts";
-import type { ReadStore } from "../log/reader.ts";
+import type { ReadHead, ReadStore } from "../log/reader.ts";
+import { schemaAfter } from "../log/records.ts";
 import type { Kv } from "../ports.ts";
 import { readNews } from "./catch_up.ts";
 import type { Fork } from "./fork.ts";
+import { shapeError } from "./migration.ts";
 import type { StoreMemory } from "./store_memory.ts";
 
 /** What a follower needs of its surroundings. */
@@ -26,6 +28,8 @@ export interface FollowerParts {
   readonly id: StoreId;
   readonly memory: StoreMemory;
   readonly fork: Fork;
+  /** Number of the shape of states that this server knows. */
+  readonly schema: number;
   /** Called when the state was replaced: what is under way for the old one is void. */
   readonly replaced: () => void;
   /** Called when the KV has no such life of the store any more. */
@@ -40,6 +44,7 @@ export class Follower {
   readonly #id: StoreId;
   readonly #memory: StoreMemory;
   readonly #fork: Fork;
+  readonly #schema: number;
   readonly #replaced: () => void;
   readonly #gone: () => void;
   readonly #unreadable: (error: HeadwaterError) => void;
@@ -49,12 +54,13 @@ export class Follower {
   /** A follower of the store whose memory it moves. */
   constructor(
     env: FollowerEnvironment,
-    { id, memory, fork, replaced, gone, unreadable }: FollowerParts,
+    { id, memory, fork, schema, replaced, gone, unreadable }: FollowerParts,
   ) {
     this.#env = env;
     this.#id = id;
     this.#memory = memory;
     this.#fork = fork;
+    this.#schema = schema;
     this.#replaced = replaced;
     this.#gone = gone;
     this.#unreadable = unreadable;
@@ -78,7 +84,9 @@ export class Follower {
       // That version is known with another past: the KV was set back.
       await this.check();
     } else if (
-      isKnown && entry && !this.#fork.isPending && memory.isNext(entry)
+      isKnown && entry && !this.#fork.isPending && memory.isNext(entry) &&
+      // One that changes the shape is read from the KV, where it may be refused.
+      schemaAfter(entry) === undefined
     ) {
       memory.forgetStamp();
       try {
@@ -137,6 +145,8 @@ export class Follower {
       memory.head && memory.position,
     );
     if (this.#isClosed) return;
+    if ("read" in news) this.#checkShape(news.read);
+    if ("store" in news) this.#checkShape(news.store);
     switch (news.kind) {
       case "absent":
         if (memory.head) return this.#gone();
@@ -163,6 +173,17 @@ export class Follower {
       default:
         return unreachable(news);
     }
+  }
+
+  /**
+   * Refuses a state that a newer server has migrated: what this one would make of
+   * it, or write to it, nobody could read. So it does with one that was set back to
+   * an older shape: the next load migrates it.
+   */
+  #checkShape({ head: { schema: stored = 1 } }: ReadHead): void {
+    const known = this.#schema;
+    if (stored <= known && stored >= this.#memory.schema) return;
+    throw shapeError(this.#id.name, { stored, known });
   }
 
   /** Whether the feed was quicker than this read. */

@@ -1,52 +1,56 @@
 /**
- * The stores of a server: what is defined, what is loaded, and how a name
- * becomes a loaded store, once, whoever asks at the same time.
+ * The stores of a server: which there are, which are loaded, and how they get
+ * into memory and out of it again.
  *
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import { cleanName, freezeDeep } from "../../protocol/value.ts";
+import type { CallScopes } from "../call_scope.ts";
+import type { AtomicWriter } from "../log/atomic_writer.ts";
+import type { FeedItem } from "../log/feed_slot.ts";
+import { newId } from "../log/ids.ts";
 import { type StoreId, storeKey } from "../log/keys.ts";
 import type { Lane, LaneFigures } from "../log/lane.ts";
-import {
-  listHeads,
-  readHead,
-  type ReadStore,
-  readStore,
-} from "../log/reader.ts";
-import type { FeedItem } from "../log/feed_slot.ts";
 import type { Recorded } from "../log/numbers.ts";
-import { type Past, readPast } from "../log/past.ts";
+import { readPast } from "../log/past.ts";
+import { listHeads, readHead } from "../log/reader.ts";
 import type { Origin } from "../log/records.ts";
-import type { Timer } from "../ports.ts";
+import { Claims } from "./claims.ts";
+import type { Definitions, StoreDefinition } from "./definition.ts";
+import { Endings } from "./endings.ts";
+import { Expiries } from "./expiries.ts";
+import { IdleSweep } from "./idle_sweep.ts";
+import { Interest } from "./interest.ts";
 import {
-  type Definitions,
-  type StateObject,
-  type StoreDefinition,
-  toState,
-} from "./definition.ts";
-import { initialization } from "./initialization.ts";
-import { Store, type StoreEnvironment } from "./store.ts";
+  JointCommits,
+  type JointPart,
+  type JointWritten,
+  type OpenStore,
+} from "./joint_commit.ts";
+import { type Creation, StoreOpener } from "./opener.ts";
+import { type Created, Openings } from "./openings.ts";
+import { Rendezvous } from "./rendezvous.ts";
+import type { StateObject } from "./state.ts";
+import type { Store, StoreEnvironment } from "./store.ts";
 
-/** An end that could not be committed is tried again after so long. */
-const EXPIRE_AGAIN_MS = 1_000;
+/** A lease must last until it can be renewed. */
+const LEASE_MIN_MS = 40;
 
 /** What a registry needs beside what its stores share. */
 export interface RegistryOptions {
-  readonly env: Omit<StoreEnvironment, "onEnded">;
+  readonly env: Omit<StoreEnvironment, "onEnded" | "onSubscribers">;
   readonly lanes: readonly Lane[];
+  /** They commit what concerns several stores. */
+  readonly jointWriters: readonly AtomicWriter[];
+  /** How long a commit is tried. */
+  readonly commitMs: number;
   readonly definitions: Definitions;
   /** How long a store without subscribers stays loaded. */
   readonly idleMs: number;
-  /** Runs a hook outside of the call, if any, that made it necessary. */
-  readonly runHook: <T>(run: () => T) => T;
-}
-
-interface Opening {
-  readonly creates: boolean;
-  readonly store: Promise<Store | undefined>;
-  /** The feed spoke of the store while it was being read. */
-  isTouched: boolean;
+  /** How long a server may be silent before others take over what it had to do. */
+  readonly leaseMs: number;
+  /** Hooks run outside of the call, if any, that made them necessary. */
+  readonly scopes: CallScopes;
 }
 
 /** See the module's documentation. */
@@ -54,17 +58,81 @@ export class StoreRegistry {
   readonly #options: RegistryOptions;
   readonly #env: StoreEnvironment;
   readonly #stores = new Map<string, Store>();
-  readonly #opening = new Map<string, Opening>();
-  readonly #idleSince = new Map<string, { ms: number; version: number }>();
-  readonly #expiries = new Map<string, Timer>();
-  #nextNumber = 1;
-  #sweep: Timer | undefined;
-  #isClosed = false;
+  readonly #claims: Claims;
+  readonly #endings: Endings;
+  readonly #expiries: Expiries;
+  readonly #idleSweep: IdleSweep;
+  readonly #interest: Interest;
+  readonly #openings: Openings;
+  readonly #rendezvous: Rendezvous;
+  readonly #joint: JointCommits;
 
   /** An empty registry. */
   constructor(options: RegistryOptions) {
     this.#options = options;
-    this.#env = { ...options.env, onEnded: (store) => this.#drop(store) };
+    const { lanes, definitions, idleMs, scopes } = options;
+    const leaseMs = Math.max(LEASE_MIN_MS, options.leaseMs);
+    const rendezvous = this.#rendezvous = new Rendezvous({
+      clock: options.env.clock,
+      limitMs: options.commitMs,
+      find: (id) => this.loaded(id),
+    });
+    const env = this.#env = {
+      ...options.env,
+      rendezvous,
+      onEnded: (store) => this.#drop(store),
+      onSubscribers: (store, departed) =>
+        this.#interest.changed(store, departed),
+    };
+    const { kv, clock, random, onError } = env;
+    const find = (id: StoreId) => this.find(id);
+    const claims = this.#claims = new Claims({ kv, clock, random, leaseMs });
+    const endings = { kv, definitions, scopes, claims, onError };
+    this.#endings = new Endings(endings);
+    this.#expiries = new Expiries({
+      kv,
+      clock,
+      endings: this.#endings,
+      find,
+      onError,
+    });
+    const expiries = this.#expiries;
+    const { nameLength } = env.limits;
+    this.#openings = new Openings({
+      definitions,
+      opener: new StoreOpener({ env, lanes, scopes, expiries }),
+      nameLength,
+      loaded: (id) => this.loaded(id),
+      hold: (store) => this.#hold(store),
+      join: (store) =>
+        rendezvous.join(store.id, store.takeLoadedTransactions()),
+    });
+    this.#joint = new JointCommits({
+      clock,
+      random,
+      writers: options.jointWriters,
+      commitMs: options.commitMs,
+      recipeValueBytes: env.limits.recipeValueBytes,
+      loaded: (id) => this.loaded(id),
+      find,
+      findPast: (id, origin) => this.findPast(id, origin),
+    });
+    this.#idleSweep = new IdleSweep({
+      clock,
+      idleMs,
+      stores: this.#stores,
+      unload: (store) => this.#drop(store),
+    });
+    this.#interest = new Interest({
+      kv,
+      clock,
+      random,
+      leaseMs,
+      definitions,
+      scopes,
+      onError,
+      destroy: (id, epoch) => this.#destroy(id, epoch),
+    });
   }
 
   /** How many stores are loaded. */
@@ -90,23 +158,21 @@ export class StoreRegistry {
 
   /** The store, loaded, created and initialised if need be. */
   async open(id: StoreId): Promise<Store> {
-    const store = await this.#get(id, true);
+    const store = await this.#openings.get(id, true);
     if (store) return store;
-    throw new HeadwaterError(
-      "store_missing",
-      `No store is defined for the name "${id.name}"`,
-    );
+    throw missingError(id);
   }
 
   /** The store, loaded if it exists; undefined if it does not. */
   async find(id: StoreId): Promise<Store | undefined> {
-    return await this.#get(id, false);
+    return await this.#openings.get(id, false);
   }
 
   /** Whether the store exists. */
   async has(id: StoreId): Promise<boolean> {
     const read = await readHead(this.#env.kv, id);
-    return read !== undefined && !this.#isExpired(read.head.expiresAtMs);
+    return read !== undefined &&
+      !this.#expiries.isExpired(read.head.expiresAtMs);
   }
 
   /** What became of a write to a life of the store that has ended; undefined where there was none. */
@@ -114,24 +180,70 @@ export class StoreRegistry {
     return (await readPast(this.#env.kv, id)).numbers.find(origin, true);
   }
 
-  /** Names of the stores that exist. */
-  async list(namespace: string): Promise<string[]> {
+  /** Names of the stores that exist, in order; of one definition where it is given. */
+  async list(
+    namespace: string,
+    definition?: StoreDefinition,
+  ): Promise<string[]> {
+    const { definitions } = this.#options;
     const names: string[] = [];
-    for await (const { name, head } of listHeads(this.#env.kv, namespace)) {
-      if (!this.#isExpired(head.expiresAtMs)) names.push(name);
+    const heads = listHeads(this.#env.kv, namespace, definition?.prefix);
+    for await (const { name, head } of heads) {
+      if (this.#expiries.isExpired(head.expiresAtMs)) continue;
+      // Another definition may cover a longer prefix.
+      if (!definition || definitions.find(name) === definition) {
+        names.push(name);
+      }
     }
     return names;
   }
 
-  /** Runs the store's `onTerminate`, if it has one. */
-  async terminate(id: StoreId): Promise<void> {
-    const definition = this.#options.definitions.find(id.name);
-    const hook = definition?.onTerminate;
-    if (hook) {
-      await this.#options.runHook(() =>
-        hook(definition.keyOf(id.name) ?? null)
-      );
-    }
+  /**
+   * Creates the store; undefined where it exists, though perhaps only since a
+   * moment ago: what was settled says whether it was this that created it.
+   */
+  async create(id: StoreId, creation: Creation): Promise<Created | undefined> {
+    return await this.#openings.create(id, this.#definitionOf(id), creation);
+  }
+
+  /**
+   * Runs the store's `onTerminate`, if it has one, and then what ends its life;
+   * undefined where that has ended otherwise.
+   */
+  async end<T>(
+    store: Store,
+    act: (store: Store) => Promise<T>,
+  ): Promise<T | undefined> {
+    const find = () => this.find(store.id);
+    return await this.#endings.end(store, act, { find, isAsked: true });
+  }
+
+  /** Makes all these changes in one commit, or none of them; gives what each has made. */
+  async commitTogether(
+    parts: readonly JointPart[],
+    open: OpenStore = (id) => this.open(id),
+  ): Promise<JointWritten[]> {
+    return await this.#joint.commit(parts, open);
+  }
+
+  /** Takes over, from now on, what servers that died had to do. */
+  start(): void {
+    this.#interest.start();
+  }
+
+  /** Clients that leave from now on may come back to another server. */
+  beginClose(): void {
+    this.#interest.beginClose();
+  }
+
+  /** Ends what has expired and is in nobody's memory. */
+  async sweepExpired(): Promise<void> {
+    await this.#expiries.sweep();
+  }
+
+  /** A key that no store has. */
+  newKey(): string {
+    return newId(this.#env.random);
   }
 
   /** The state that the store begins its life with, before `onCreate`. */
@@ -142,14 +254,13 @@ export class StoreRegistry {
   /** Hands what another server announced to the store, if it is here. */
   async receive(item: FeedItem): Promise<void> {
     const key = storeKey(item);
-    const opening = this.#opening.get(key);
-    if (opening) opening.isTouched = true;
+    this.#openings.touch(key);
     await this.#stores.get(key)?.receive(item);
   }
 
   /** Checks every loaded store against the KV. */
   async checkAll(): Promise<void> {
-    for (const opening of this.#opening.values()) opening.isTouched = true;
+    this.#openings.touchAll();
     const failures: unknown[] = [];
     for (const store of [...this.#stores.values()]) {
       // One that cannot be read must not keep the others behind.
@@ -160,171 +271,23 @@ export class StoreRegistry {
 
   /** Waits for what is queued, and lets go of everything. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.allSettled(
-      [...this.#opening.values()].map(({ store }) => store),
-    );
-    // Not before: a store that was being opened has set its timers with that.
-    this.#sweep?.cancel();
-    for (const timer of this.#expiries.values()) timer.cancel();
+    this.#claims.close();
+    this.#expiries.close();
+    this.#idleSweep.close();
+    await this.#interest.close();
+    await this.#openings.close();
+    await this.#joint.idle();
     // A compaction that ends later would ask for a commit when the KV is closed.
     await Promise.all([...this.#stores.values()].map((store) => store.close()));
     await Promise.all(this.#options.lanes.map((lane) => lane.idle()));
+    this.#rendezvous.close();
     this.#stores.clear();
-    this.#expiries.clear();
-  }
-
-  async #get(id: StoreId, creates: boolean): Promise<Store | undefined> {
-    const key = storeKey(id);
-    for (;;) {
-      if (this.#isClosed) throw closedError();
-      const store = this.#stores.get(key);
-      if (store && (!creates || store.isInitialized)) return store;
-      const current = this.#opening.get(key);
-      if (current) {
-        if (current.creates || !creates) return await current.store;
-        await current.store.catch(() => undefined);
-        continue;
-      }
-      const definition = this.#options.definitions.find(id.name);
-      if (!definition) return undefined;
-      const opening: Opening = {
-        creates,
-        isTouched: false,
-        store: Promise.resolve().then(() =>
-          this.#open(id, { definition, creates, store })
-        )
-          .finally(() => this.#opening.delete(key)),
-      };
-      this.#opening.set(key, opening);
-      return await opening.store;
-    }
-  }
-
-  async #open(
-    id: StoreId,
-    { definition, creates, store }: {
-      definition: StoreDefinition;
-      creates: boolean;
-      store: Store | undefined;
-    },
-  ): Promise<Store | undefined> {
-    cleanName(id.name, "store", this.#env.limits.nameLength);
-    store ??= await this.#load(id, definition);
-    if (!store && creates) {
-      const { initial: state, ttlMs } = definition;
-      const expiresAtMs = ttlMs === undefined
-        ? undefined
-        // A head with a fraction in it could not be read again.
-        : Math.ceil(this.#env.clock.now() + ttlMs);
-      const past = await this.#readPast(id);
-      const read = {
-        state,
-        past,
-        ...(expiresAtMs !== undefined && { expiresAtMs }),
-      };
-      store = this.#make(id, definition, read);
-    }
-    if (!store) return undefined;
-    if (creates && !store.isInitialized) {
-      try {
-        await this.#initialize(store, definition);
-      } catch (error) {
-        if (this.loaded(id) !== store) await store.close();
-        throw error;
-      }
-    }
-    if (store.ended) throw store.ended;
-    this.#hold(store);
-    // From here on the feed finds it; what it said before has to be made good.
-    if (this.#opening.get(storeKey(id))?.isTouched) await store.checkOrEnd();
-    if (store.ended) throw store.ended;
-    return store;
-  }
-
-  async #load(
-    id: StoreId,
-    definition: StoreDefinition,
-  ): Promise<Store | undefined> {
-    for (;;) {
-      const read = await this.#read(id);
-      if (!read) return undefined;
-      const state = freezeDeep(read.state);
-      const store = this.#make(id, definition, { ...read, state });
-      if (!this.#isExpired(read.head.expiresAtMs)) return store;
-      // Until this commit it lives. Another server may be quicker, and begin the next life.
-      await store.delete().catch(async (error) => {
-        if (store.ended?.code === "store_deleted") return;
-        // Nobody holds it: what it would still settle would outlive the server.
-        await store.close();
-        throw error;
-      });
-    }
-  }
-
-  #read(id: StoreId): Promise<ReadStore | undefined> {
-    return refuseFailure(id, readStore(this.#env.kv, id));
-  }
-
-  #readPast(id: StoreId): Promise<Past> {
-    return refuseFailure(id, readPast(this.#env.kv, id));
-  }
-
-  #make(
-    id: StoreId,
-    definition: StoreDefinition,
-    read: ConstructorParameters<typeof Store>[1]["read"],
-  ): Store {
-    const { lanes } = this.#options;
-    const lane = lanes[hash(storeKey(id)) % lanes.length]!; // at least one
-    return new Store(this.#env, {
-      id,
-      number: this.#nextNumber++,
-      lane,
-      history: definition.history,
-      read,
-    });
-  }
-
-  /** Runs `onCreate`; it takes effect only if no other server's has. */
-  async #initialize(store: Store, definition: StoreDefinition): Promise<void> {
-    const { name } = store.id;
-    const hook = definition.onCreate;
-    const returned = hook &&
-      await this.#options.runHook(() => hook(definition.keyOf(name) ?? null));
-    const overrides = toState(
-      returned ?? {},
-      `what onCreate of store "${name}" returned`,
-    );
-    await store.mutate(initialization(overrides));
   }
 
   #hold(store: Store): void {
-    const key = storeKey(store.id);
-    this.#stores.set(key, store);
-    this.#sweep ??= this.#scheduleSweep();
-    const { expiresAtMs } = store;
-    if (expiresAtMs === undefined || this.#expiries.has(key)) return;
-    const { clock } = this.#env;
-    const waitMs = Math.min(
-      2 ** 31 - 1,
-      Math.max(0, expiresAtMs - clock.now()),
-    );
-    this.#expiries.set(key, clock.setTimer(waitMs, () => this.#expire(store)));
-  }
-
-  #expire(store: Store): void {
-    this.#expiries.delete(storeKey(store.id));
-    if (!this.#isExpired(store.expiresAtMs)) return this.#hold(store);
-    store.delete().catch((error) => {
-      if (store.ended || this.#isClosed) return;
-      this.#env.onError(error, store.id);
-      const later = this.#env.clock.setTimer(
-        EXPIRE_AGAIN_MS,
-        () => this.#expire(store),
-      );
-      this.#expiries.set(storeKey(store.id), later);
-    });
+    this.#stores.set(storeKey(store.id), store);
+    this.#idleSweep.start();
+    this.#expiries.watch(store);
   }
 
   #drop(store: Store): void {
@@ -332,66 +295,28 @@ export class StoreRegistry {
     // Another load of the store may have taken its place.
     if (this.#stores.get(key) !== store) return;
     this.#stores.delete(key);
-    this.#idleSince.delete(key);
-    this.#expiries.get(key)?.cancel();
-    this.#expiries.delete(key);
+    this.#idleSweep.forget(key);
+    this.#expiries.unwatch(store);
+    this.#rendezvous.moved();
   }
 
-  /** Unloads what nobody has used for a while. */
-  #scheduleSweep(): Timer {
-    const { clock } = this.#env;
-    return clock.setTimer(this.#options.idleMs / 2, () => {
-      const now = clock.monotonic();
-      for (const [key, store] of this.#stores) {
-        const since = this.#idleSince.get(key);
-        if (!store.isIdle || since?.version !== store.version) {
-          this.#idleSince.set(key, { ms: now, version: store.version });
-        } else if (now - since.ms >= this.#options.idleMs) {
-          this.#drop(store);
-        }
-      }
-      this.#sweep = this.#stores.size > 0 ? this.#scheduleSweep() : undefined;
-    });
+  /** Ends that life of the store, because nobody is left who wants it. */
+  async #destroy(id: StoreId, epoch: string): Promise<void> {
+    const store = await this.find(id);
+    if (store?.epoch !== epoch) return;
+    const find = () => this.find(id);
+    const options = { find, isAsked: false };
+    await this.#endings.end(store, (store) => store.delete(), options);
   }
 
   #definitionOf(id: StoreId): StoreDefinition {
     const definition = this.#options.definitions.find(id.name);
     if (definition) return definition;
-    throw new HeadwaterError(
-      "store_missing",
-      `No store is defined for the name "${id.name}"`,
-    );
-  }
-
-  #isExpired(expiresAtMs: number | undefined): boolean {
-    return expiresAtMs !== undefined && expiresAtMs <= this.#env.clock.now();
+    throw missingError(id);
   }
 }
 
-/** Whoever writes to a store is told that it could not be read, and that nothing was written. */
-async function refuseFailure<T>(id: StoreId, read: Promise<T>): Promise<T> {
-  try {
-    return await read;
-  } catch (cause) {
-    if (cause instanceof HeadwaterError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const message = `Cannot read store "${id.name}": the KV failed: ${reason}`;
-    const outcome = "notApplied";
-    throw new HeadwaterError("unavailable", message, { cause, outcome });
-  }
-}
-
-function closedError(): HeadwaterError {
-  return new HeadwaterError("closed", "The server is closed", {
-    outcome: "notApplied",
-  });
-}
-
-/** FNV-1a: spreads stores over lanes, the same on every server. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  }
-  return value;
+function missingError({ name }: StoreId): HeadwaterError {
+  const message = `No store is defined for the name "${name}"`;
+  return new HeadwaterError("store_missing", message);
 }

@@ -11,9 +11,12 @@ import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
 import type { ReadStore } from "../log/reader.ts";
+import type { TogetherRef } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import type {
   Changer,
+  Guard,
+  Hold,
   MutationSource,
   QueueLimits,
   Settled,
@@ -23,6 +26,7 @@ import { Committer } from "./committer.ts";
 import type { Fanout } from "./fanout.ts";
 import { Follower } from "./follower.ts";
 import { Fork } from "./fork.ts";
+import type { Rendezvous } from "./rendezvous.ts";
 import { type FirstState, StoreMemory } from "./store_memory.ts";
 
 /** What every store of a server shares. */
@@ -37,9 +41,33 @@ export interface StoreEnvironment {
   };
   /** Called with what failed in the background. */
   readonly onError: (error: unknown, id: StoreId) => void;
+  /** Called when this server's commit has begun or ended the life of a store. */
+  readonly onLife: (
+    what: "storeCreated" | "storeDeleted",
+    id: StoreId,
+  ) => void;
+  /** Called when a store has other subscribers, with how many of them have left. */
+  readonly onSubscribers?: (store: Store, departed: number) => void;
+  /** Where a store waits for the others of a transaction. */
+  readonly rendezvous?: Rendezvous;
   /** Called once, when the store's life or readability has ended. */
   readonly onEnded: (store: Store) => void;
 }
+
+/** What whoever holds a store does with it. */
+export type HeldStore = Pick<
+  Committer,
+  | "beginHeld"
+  | "find"
+  | "isForking"
+  | "isReady"
+  | "prepareHeld"
+  | "refresh"
+  | "refuseHeld"
+  | "runHeld"
+  | "settleHeld"
+  | "yieldHold"
+>;
 
 /** What one store is made from. */
 export interface StoreParts {
@@ -47,6 +75,10 @@ export interface StoreParts {
   readonly number: number;
   readonly lane: Lane;
   readonly history: History;
+  /** Number of the shape that the definition gives to states. */
+  readonly schema: number;
+  /** What looks at every change before it counts. */
+  readonly guard?: Guard | undefined;
   /** What the KV holds, or the state that a store which is not born yet begins with. */
   readonly read: ReadStore | FirstState;
 }
@@ -60,14 +92,20 @@ export class Store {
   readonly #follower: Follower;
   readonly #committer: Committer;
   #ended: HeadwaterError | undefined;
+  /** Transactions whose effects were loaded with it. */
+  #loaded: readonly (readonly TogetherRef[])[];
 
   /** Takes over what was read, or begins as a store that is not in the KV yet. */
   constructor(
     env: StoreEnvironment,
-    { id, number, lane, history, read }: StoreParts,
+    { id, number, lane, history, schema, guard, read }: StoreParts,
   ) {
     this.id = id;
     this.#env = env;
+    const replayed = "head" in read ? read.replayed : [];
+    this.#loaded = replayed.flatMap(({ together }) =>
+      together ? [together] : []
+    );
     const fork = this.#fork = new Fork(
       env.clock,
       () => lane.add(this.#committer),
@@ -77,12 +115,14 @@ export class Store {
       number,
       read,
       fork,
+      watch: (departed) => env.onSubscribers?.(this, departed),
     });
     const end = (reason: HeadwaterError) => this.#end(reason);
     const follower = this.#follower = new Follower(env, {
       id,
       memory,
       fork,
+      schema,
       replaced: () => this.#committer.replaced(),
       gone: () => this.#committer.gone(),
       unreadable: end,
@@ -91,6 +131,7 @@ export class Store {
       id,
       lane,
       history,
+      guard,
       memory,
       fork,
       follower,
@@ -128,9 +169,22 @@ export class Store {
     return this.#memory.isInitialized;
   }
 
+  /** Which shape the state has. */
+  get schema(): number {
+    return this.#memory.schema;
+  }
+
   /** When the store ends by itself. */
   get expiresAtMs(): number | undefined {
     return this.#memory.expiresAtMs;
+  }
+
+  /** Calls of a session, from its `oldest` on, whose writes are in a version. */
+  callsOf(
+    session: { readonly id: string; readonly oldest: number },
+    version: number,
+  ): readonly number[] {
+    return this.#memory.numbers.callsOf(session, version);
   }
 
   /** Why the store has ended, if it has. */
@@ -158,6 +212,24 @@ export class Store {
   delete(source: MutationSource = {}): Promise<Written> {
     if (this.#ended) return Promise.reject(this.#ended);
     return this.#committer.delete(source);
+  }
+
+  /** Waits for what is queued; then nobody but the holder commits, until it lets go. */
+  hold(): Hold {
+    if (this.#ended) throw this.#ended;
+    return this.#committer.hold();
+  }
+
+  /** For whoever holds it. */
+  get held(): HeldStore {
+    return this.#committer;
+  }
+
+  /** Transactions whose effects were loaded with it; told once. */
+  takeLoadedTransactions(): readonly (readonly TogetherRef[])[] {
+    const loaded = this.#loaded;
+    this.#loaded = [];
+    return loaded;
   }
 
   /** Ends what goes on in the background; what is queued is committed all the same. */

@@ -6,7 +6,6 @@
  * @module
  */
 import { encodeJson } from "../../protocol/codec.ts";
-import type { Patch } from "../../protocol/patch.ts";
 import { freezeDeep, type Json } from "../../protocol/value.ts";
 import {
   type EncodedSnapshot,
@@ -19,9 +18,10 @@ import type { Past } from "../log/past.ts";
 import { applyLogged, type ReadHead, type ReadStore } from "../log/reader.ts";
 import { entryVersion, type LogEntry, type Origin } from "../log/records.ts";
 import type { Clock, Random } from "../ports.ts";
-import type { Batch } from "./commit_queue.ts";
-import { Fanout, type Position } from "./fanout.ts";
+import type { Batch, RunStart } from "./commit_queue.ts";
+import { Fanout, type Position, type SentChange } from "./fanout.ts";
 import type { Fork } from "./fork.ts";
+import type { Rendezvous } from "./rendezvous.ts";
 import { sizeOf } from "./size.ts";
 import type { NextHead } from "./store_writer.ts";
 
@@ -30,6 +30,8 @@ export interface MemoryEnvironment {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: { readonly fanoutMs: number; readonly sessionMs: number };
+  /** Where it waits for the other stores of a transaction. */
+  readonly rendezvous?: Rendezvous;
 }
 
 /** A state that the KV does not hold yet, with which a store is born. */
@@ -38,6 +40,8 @@ export interface FirstState {
   /** What is remembered of the lives before. */
   readonly past: Past;
   readonly expiresAtMs?: number;
+  /** Which shape it has. */
+  readonly schema: number;
 }
 
 /** What one memory is made from. */
@@ -48,6 +52,8 @@ export interface MemoryParts {
   readonly read: ReadStore | FirstState;
   /** While it is pending, subscribers are shown nothing. */
   readonly fork: Fork;
+  /** Called when it has other subscribers, with how many of them have left. */
+  readonly watch: (departed: number) => void;
 }
 
 /** See the module's documentation. */
@@ -57,6 +63,8 @@ export class StoreMemory {
   readonly #id: StoreId;
   readonly #fork: Fork;
   #expiresAtMs: number | undefined;
+  /** Shape of the state with which the store is born. */
+  readonly #firstSchema: number;
   #epoch: string;
   #state: Json;
   #stateBound: number;
@@ -66,11 +74,15 @@ export class StoreMemory {
   #pastStamp: string | null = null;
 
   /** Takes over what was read, or begins as a store that is not in the KV yet. */
-  constructor(env: MemoryEnvironment, { id, number, read, fork }: MemoryParts) {
+  constructor(
+    env: MemoryEnvironment,
+    { id, number, read, fork, watch }: MemoryParts,
+  ) {
     this.#env = env;
     this.#id = id;
     this.#fork = fork;
     this.#state = read.state;
+    this.#firstSchema = "head" in read ? 1 : read.schema;
     if ("head" in read) {
       this.#epoch = read.head.epoch;
       this.#head = read.head;
@@ -89,6 +101,7 @@ export class StoreMemory {
     this.fanout = this.#createFanout(
       number,
       "head" in read ? read.replayed : [],
+      watch,
     );
   }
 
@@ -112,6 +125,20 @@ export class StoreMemory {
     return this.#head?.version ?? 0;
   }
 
+  /** What a run of the queue begins with. */
+  toRunStart(): RunStart {
+    return {
+      state: this.#state,
+      stateBound: this.#stateBound,
+      epoch: this.#epoch,
+      version: this.version,
+      initialized: this.isInitialized,
+      schema: this.schema,
+      numbers: this.#numbers,
+      since: (version) => this.fanout.since(version),
+    };
+  }
+
   /** Where the store is. */
   get position(): Position {
     return {
@@ -129,6 +156,11 @@ export class StoreMemory {
   /** Version stamp of what is remembered of the lives before; checked by the commit that begins this. */
   get pastStamp(): string | null {
     return this.#pastStamp;
+  }
+
+  /** Which shape the state has. */
+  get schema(): number {
+    return this.#head ? this.#head.schema ?? 1 : this.#firstSchema;
   }
 
   /** When the store ends by itself. */
@@ -165,14 +197,14 @@ export class StoreMemory {
     const { from, mutations, writer, timeMs } = entry;
     let state = this.#state;
     let initialized = this.isInitialized;
-    const patches: { patch: Patch; bytes: number }[] = [];
+    const changes: SentChange[] = [];
     for (const [index, mutation] of mutations.entries()) {
-      const { patch } = mutation;
+      const { patch, origin } = mutation;
       if (!result) {
         state = applyLogged(state, patch, { id: this.#id, freeze: true });
       }
       const bytes = result?.sizes[index] ?? sizeOf(patch);
-      patches.push({ patch, bytes });
+      changes.push({ patch, bytes, origin });
       this.#stateBound += bytes;
       this.#numbers.add(mutation, from + index + 1);
       initialized = mutation.initialized ?? initialized;
@@ -186,10 +218,14 @@ export class StoreMemory {
     }
     // Subscribers are past this version, of an epoch that ends: they need a snapshot.
     if (this.#fork.isPending) return;
-    this.fanout.push(patches, {
+    const { rendezvous } = this.#env;
+    const { together } = entry;
+    if (together) rendezvous?.arrive(this.#id, this.fanout, together);
+    this.fanout.push(changes, {
       position: { epoch: this.#epoch, version, writer },
       state: this.#state,
     });
+    rendezvous?.moved();
   }
 
   /** Takes the head that an own commit made, after the entry that it may have had. */
@@ -251,6 +287,7 @@ export class StoreMemory {
   jump(): void {
     this.fanout.jump(this.position, this.#state);
     this.#fork.settle();
+    this.#env.rendezvous?.moved();
   }
 
   /** The snapshot of this version, as it is kept in the KV. */
@@ -269,7 +306,11 @@ export class StoreMemory {
   }
 
   /** Begins with what was replayed: those who come back after a restart missed just that. */
-  #createFanout(number: number, replayed: readonly LogEntry[]): Fanout {
+  #createFanout(
+    number: number,
+    replayed: readonly LogEntry[],
+    watch: (departed: number) => void,
+  ): Fanout {
     const [first] = replayed;
     const epoch = this.#epoch;
     const fanout = new Fanout({
@@ -281,15 +322,17 @@ export class StoreMemory {
         ? { epoch, version: first.from, writer: first.previous }
         : this.position,
       state: this.#state,
+      watch,
     });
     for (const entry of replayed) {
-      const patches = entry.mutations.map(({ patch }) => ({
+      const changes = entry.mutations.map(({ patch, origin }) => ({
         patch,
         bytes: sizeOf(patch),
+        origin,
       }));
       const { writer } = entry;
       const position = { epoch, version: entryVersion(entry), writer };
-      fanout.push(patches, { position, state: this.#state });
+      fanout.push(changes, { position, state: this.#state });
     }
     return fanout;
   }

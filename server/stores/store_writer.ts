@@ -13,6 +13,8 @@ import {
   entryVersion,
   type Head,
   type LogEntry,
+  schemaAfter,
+  type TogetherRef,
 } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import type { Batch } from "./commit_queue.ts";
@@ -24,6 +26,23 @@ export type NextHead = Omit<Head, "commitId">;
 export type NextCommit = Omit<StoreCommit, "id" | "stamp" | "head"> & {
   readonly head: NextHead;
 };
+
+/** The same, with an entry. */
+export type WithEntry = NextCommit & {
+  readonly entry: LogEntry;
+  readonly entryBytes: Uint8Array<ArrayBuffer>;
+};
+
+/** What a batch becomes part of. */
+export interface StoreLife {
+  readonly epoch: string;
+  readonly expiresAtMs: number | undefined;
+  readonly pastStamp: string | null;
+  /** Which shape the state has before the batch. */
+  readonly schema: number;
+  /** Where the batch is part of a transaction: what that leads its stores to. */
+  readonly together?: readonly TogetherRef[];
+}
 
 /** What a writer works with. */
 export interface WriterEnvironment {
@@ -50,27 +69,32 @@ export class StoreWriter {
   async entry(
     head: NextHead | undefined,
     batch: Batch,
-    { epoch, expiresAtMs, pastStamp }: {
-      epoch: string;
-      expiresAtMs: number | undefined;
-      pastStamp: string | null;
-    },
-  ): Promise<NextCommit> {
+    life: StoreLife,
+  ): Promise<WithEntry> {
     const { kv, random } = this.#env;
-    const entry = this.#toEntry(head, batch);
+    const next = this.entryInPlace(head, batch, life);
+    const { epoch, entryBytes: bytes } = next;
+    if (!needsBlob(bytes)) return next;
+    const blob = { id: this.#store, epoch, bytes };
+    return { ...next, entryBlob: await writeBlob(kv, random, blob) };
+  }
+
+  /** The same for a batch that must fit into one atomic, with other stores' perhaps. */
+  entryInPlace(
+    head: NextHead | undefined,
+    batch: Batch,
+    { epoch, expiresAtMs, pastStamp, schema: before, together }: StoreLife,
+  ): WithEntry {
+    const entry = {
+      ...this.#toEntry(head, batch),
+      ...(together && { together }),
+    };
     const entryBytes = encodeEntry(entry);
-    const blob = needsBlob(entryBytes)
-      ? await writeBlob(kv, random, {
-        id: this.#store,
-        epoch,
-        bytes: entryBytes,
-      })
-      : undefined;
+    const schema = schemaAfter(entry) ?? before;
     return {
       epoch,
       entry,
       entryBytes,
-      ...(blob && { entryBlob: blob }),
       ...(!head && { pastStamp }),
       head: {
         ...(head ?? { floor: 0, ...(pastStamp !== null && { hasPast: true }) }),
@@ -80,7 +104,10 @@ export class StoreWriter {
         timeMs: entry.timeMs,
         logBytes: entry.bytesBefore + entryBytes.byteLength,
         initialized: batch.initialized,
+        // A head of an earlier release does not tell: then it is as old as its last write.
+        createdAtMs: head ? head.createdAtMs ?? head.timeMs : entry.timeMs,
         ...(expiresAtMs !== undefined && { expiresAtMs }),
+        ...(schema !== 1 && { schema }),
       },
     };
   }
@@ -91,7 +118,9 @@ export class StoreWriter {
     { bytes, stateBytes }: EncodedSnapshot,
   ): Promise<NextCommit> {
     const { kv, random } = this.#env;
-    const { version, logBytes } = head;
+    // What the head's older snapshots are of ends with its epoch.
+    const { older: _, ...kept } = head;
+    const { version, logBytes, timeMs } = head;
     const epoch = newId(random);
     const flip = await writeBlob(kv, random, { id: this.#store, epoch, bytes });
     return {
@@ -99,12 +128,12 @@ export class StoreWriter {
       endedEpoch: head.epoch,
       flip,
       head: {
-        ...head,
+        ...kept,
         epoch,
         mintedFrom: head.epoch,
         writer: this.#id,
         floor: version,
-        snapshot: { ...flip.ref, version, stateBytes, logBytes },
+        snapshot: { ...flip.ref, version, stateBytes, logBytes, timeMs },
       },
     };
   }

@@ -1,0 +1,78 @@
+/**
+ * Failures that a client is told of: what it learns, and where the rest goes.
+ *
+ * @module
+ */
+import { toErrorBody } from "../protocol/error_body.ts";
+import {
+  type ErrorBody,
+  type ErrorCode,
+  HeadwaterError,
+} from "../protocol/errors.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { newId } from "./log/ids.ts";
+import type { Logger } from "./logger.ts";
+import type { Random } from "./ports.ts";
+
+/** What failed, and for whom. */
+export interface FailureOptions {
+  /** Code of what is no {@linkcode HeadwaterError}. */
+  readonly code: ErrorCode;
+  /** What failed, at the beginning of a sentence. */
+  readonly what: string;
+  readonly clientId: string | undefined;
+  /** Nobody waits for it: it is to be found in the log, and no more. */
+  readonly isMoot?: boolean;
+}
+
+/** See the module's documentation. */
+export class Failures {
+  readonly #random: Random;
+  readonly #logger: Logger;
+  readonly #lifecycle: Lifecycle;
+  readonly #masks: boolean;
+
+  /** Failures whose messages are replaced, unless they are meant for clients, if it `masks`. */
+  constructor(
+    { random, logger, lifecycle, masks }: {
+      random: Random;
+      logger: Logger;
+      lifecycle: Lifecycle;
+      masks: boolean;
+    },
+  ) {
+    this.#random = random;
+    this.#logger = logger;
+    this.#lifecycle = lifecycle;
+    this.#masks = masks;
+  }
+
+  /** Logs it whole, and gives what the client is told: never a stack. */
+  tell(error: unknown, options: FailureOptions): ErrorBody {
+    const { code, what, clientId, isMoot = false } = options;
+    const id = newId(this.#random);
+    const level = isMoot ? "debug" : "warn";
+    this.#logger[level]("{what} failed, id {id}: {error}", {
+      what,
+      id,
+      clientId,
+      error,
+    });
+    const isPlain = isPlainError(error);
+    if (isPlain && !isMoot) this.#lifecycle.report(error, clientId);
+    const body = toErrorBody(error, code);
+    if (!isPlain || !this.#masks) return { ...body, id };
+    const { outcome } = body;
+    const message = `${what} failed`;
+    return { code: body.code, message, id, ...(outcome && { outcome }) };
+  }
+}
+
+/** Whether its message was not written for a client. */
+function isPlainError(error: unknown): boolean {
+  if (!(error instanceof HeadwaterError)) return true;
+  const { code, cause } = error;
+  // What a recipe threw, in the error that its write is refused with.
+  return code === "refused" && cause !== undefined &&
+    !(cause instanceof HeadwaterError);
+}

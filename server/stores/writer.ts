@@ -1,0 +1,44 @@
+/**
+ * Who writes to a store, and what the rules of a store are asked with.
+ *
+ * @module
+ */
+import type { Json } from "../../protocol/value.ts";
+
+/** Who makes a write: a client, or the server itself. */
+export interface Writer {
+  /** The client; absent where the server writes by itself. */
+  readonly clientId?: string;
+  /** The user behind the client; null where nobody is known. */
+  readonly user: Json;
+}
+
+/** The server itself. */
+export const SERVER_WRITER: Writer = { user: null };
+
+/** Who asks for what: what the rules of a store decide by. */
+export interface AccessContext {
+  /** The user behind the client, as `authenticate` has given it; null where there is none. */
+  readonly user: Json;
+  /** The client. */
+  readonly clientId: string;
+  /** The namespace of the store. */
+  readonly namespace: string;
+  /** Full name of the store. */
+  readonly name: string;
+  /** Key of the store; null for a static one. */
+  readonly key: string | null;
+}
+
+/**
+ * What identifies a user: its `id`, or the user itself where that is a text or a
+ * number; undefined where there is nothing of the kind.
+ */
+export function userIdOf(user: Json): string | undefined {
+  const id = user !== null && typeof user === "object" && "id" in user
+    ? user.id
+    : user;
+  return typeof id === "string" || typeof id === "number"
+    ? String(id)
+    : undefined;
+}
