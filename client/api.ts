@@ -4,7 +4,24 @@
  *
  * @module
  */
+import type { App } from "../protocol/contract.ts";
+import type {
+  ArgsAndOptions,
+  ArgsInput,
+  EventOf,
+  IfOpen,
+  MutatorInput,
+  NameIn,
+  ResultOf,
+  StateOf,
+  StoreName,
+} from "../protocol/contract_lookup.ts";
 import type { ClientClock, WebSocketClass } from "./environment.ts";
+import type { ClientWritten, WritePolicy } from "./write_request.ts";
+
+import type { ListenerOptions } from "./state_listeners.ts";
+
+export type { ClientWritten, ListenerOptions, WritePolicy };
 
 /** Where a client stands, for people: `"closed"` means that it does not try any more. */
 export type ClientStatus =
@@ -15,7 +32,12 @@ export type ClientStatus =
   | "closed";
 
 /** Options of `createClient()`. */
-export interface ClientOptions {
+export interface ClientOptions<A extends App = App> {
+  /**
+   * The contract of the application, made by `defineApp`. A client that needs its
+   * types alone names them instead: `createClient<typeof app>(url)`.
+   */
+  app?: A | undefined;
   /**
    * Whether to connect again after a loss.
    *
@@ -71,8 +93,44 @@ export interface ClientEvents {
 
 /** Options of {@linkcode Client.call}. */
 export interface CallOptions {
-  /** Stops waiting for the answer. What was sent already may take effect all the same. */
+  /**
+   * Stops waiting for the answer. What was sent already may take effect all the same;
+   * the server is told, and the function's own signal fires.
+   */
   signal?: AbortSignal | undefined;
+  /** The store that `optimistic` is about, where that is one function. */
+  store?: string | undefined;
+  /**
+   * What the call will make of a store, as far as can be told: given the state, it
+   * returns the next one, and leaves the old as it is. It is shown at once, on top of
+   * what the server sends, until the version that contains the call's effect has come,
+   * or the call has failed. For several stores: a function for each, by name. Stores
+   * of which there is no state here are passed over.
+   */
+  optimistic?: Guess | Readonly<Record<string, Guess>> | undefined;
+}
+
+/** Makes the next state of a store; its author knows the state's shape. */
+export type Guess = (state: never) => unknown;
+
+/** How a write is made. */
+export interface WriteOptions {
+  /**
+   * What happens if others have written meanwhile.
+   *
+   * - `"rebase"`: where they wrote to the same place, the write is made again on top.
+   * - `"expectVersion"`: it is refused by `conflict`, with the present `{ version }` as
+   *   the error's data, and this client has that version already.
+   *
+   * @default {"rebase"}
+   */
+  policy?: WritePolicy | undefined;
+}
+
+/** How a mutator is run. */
+export interface MutateOptions extends WriteOptions {
+  /** Full name of the store, where the mutator is for all of a kind, such as `"Room:*"`. */
+  store?: string | undefined;
 }
 
 /**
@@ -105,17 +163,85 @@ export interface SubscriptionHandle<T> {
   getServerState(): T | undefined;
   /** True once there is a state; it stays, whatever happens to connection and store. */
   hasData(): boolean;
+  /**
+   * Changes the state by a recipe on a draft, where the store lets clients write. It
+   * shows at once, is sent in order, now or when there is a connection again, and the
+   * promise resolves when it is committed.
+   *
+   * - The recipe is synchronous. It runs again if others wrote to the same place.
+   * - A write that is refused is taken back; the promise rejects, and the client fires
+   *   `error`. Nobody has to wait for the promise.
+   * - Writes have no time-out; `unackedCount` tells how many wait.
+   *
+   * @throws {HeadwaterError} `refused` if there is no state yet, `bad_value` for what
+   * cannot be shared, `limit` if too many wait; then nothing is written.
+   */
+  update(
+    recipe: (draft: T) => unknown,
+    options?: WriteOptions,
+  ): Promise<ClientWritten>;
+  /** Replaces the whole state; see {@linkcode SubscriptionHandle.update}. */
+  set(state: T, options?: WriteOptions): Promise<ClientWritten>;
+  /**
+   * Gives some of the state's properties other values, and removes those that are
+   * undefined; see {@linkcode SubscriptionHandle.update}.
+   */
+  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten>;
+  /** Whether there is a change of this client's that can be taken back. */
+  readonly canUndo: boolean;
+  /** Whether one was taken back, and nothing written here since. */
+  readonly canRedo: boolean;
+  /**
+   * Takes the last change back that this client has written to the store, by its
+   * handles, mutators and batches, as a write of its own: what others wrote since
+   * stays. Items of arrays are found again where they are now, by their `id` or their
+   * value. Resolves when it is committed; at once, with undefined, where there is none.
+   *
+   * @throws {HeadwaterError} `conflict` if others have changed the same since.
+   */
+  undo(): Promise<ClientWritten | undefined>;
+  /** Makes the change again that {@linkcode SubscriptionHandle.undo} took back last. */
+  redo(): Promise<ClientWritten | undefined>;
+  /**
+   * Listens to changes of what `selector` makes of the state, with its value now and
+   * before. See below.
+   */
+  listen<S>(
+    id: string,
+    listener: (selected: S, previous: S | undefined) => void,
+    options: ListenerOptions<T, S> & { selector: (state: T) => S },
+  ): () => void;
+  /**
+   * Listens to changes of the state's properties, all or those that are named: gets
+   * those that have changed, with their values now and before (undefined where there
+   * is or was none). Like `onChange` it is called once per message of the server, and
+   * for this client's own writes. A listener with the same `id` on this handle is
+   * replaced. Returns its undo.
+   */
+  listen(
+    id: string,
+    listener: (changed: Partial<T>, previous: Partial<T>) => void,
+    options?: { properties?: readonly (keyof T & string)[] | undefined },
+  ): () => void;
+  /** Removes the listener with that id; returns whether there was one. */
+  unlisten(id: string): boolean;
   /** Stops updates. The last state can still be read. */
   unsubscribe(): void;
 }
 
-/** A client of one server, or of many that serve the same stores. Made by `createClient()`. */
-export interface Client extends Disposable {
+/**
+ * A client of one server, or of many that serve the same stores. Made by
+ * `createClient()`. `A` is the contract of the application; without one, names are
+ * free and types are the caller's.
+ */
+// Not App: code that knows of no contract is to take a client of any.
+// deno-lint-ignore no-explicit-any
+export interface Client<A extends App = any> extends Disposable {
   /** Where it stands. */
   readonly status: ClientStatus;
   /** Who it is to the server; undefined before the first welcome, then the same across reconnects. */
   readonly clientId: string | undefined;
-  /** Calls without an answer yet. */
+  /** Calls and writes without an answer yet. */
   readonly unackedCount: number;
   /**
    * Connects. While it is connected to that URL already, or on its way, nothing happens.
@@ -136,9 +262,14 @@ export interface Client extends Disposable {
    * @throws {HeadwaterError} `bad_name` if the name cannot be a store's.
    */
   subscribe<T = unknown>(
-    name: string,
+    name: IfOpen<A, "stores", string>,
     onChange?: (state: T) => void,
   ): SubscriptionHandle<T>;
+  /** Subscribes to a store of the contract, by its full name, such as `"Room:42"`. */
+  subscribe<N extends StoreName<A>>(
+    name: N,
+    onChange?: (state: StateOf<A, N>) => void,
+  ): SubscriptionHandle<StateOf<A, N>>;
   /**
    * Calls a function on the server. When the promise resolves, the caller's own
    * subscriptions show what the function changed.
@@ -157,17 +288,59 @@ export interface Client extends Disposable {
    * an unhandled rejection where nobody looks.
    */
   call<R = unknown>(
-    name: string,
+    name: IfOpen<A, "functions", string>,
     args?: unknown,
     options?: CallOptions,
   ): Promise<R>;
+  /**
+   * Calls a function of the contract. What its schemas refuse, the server does: the
+   * call rejects with `invalid`, and the path of what is wrong.
+   */
+  call<N extends NameIn<A, "functions">>(
+    name: N,
+    ...given: ArgsAndOptions<ArgsInput<A, N>, CallOptions>
+  ): Promise<ResultOf<A, N>>;
+  /**
+   * Runs a mutator of the contract: here at once, on top of what is shown, and on the
+   * server, which decides. Like a write by a recipe it is queued while offline.
+   *
+   * @throws {HeadwaterError} `function_missing` if the contract has no such mutator,
+   * `invalid` if its schema refuses the arguments.
+   * @throws {TypeError} If the mutator is for all of a kind, and no store is named.
+   */
+  mutate(
+    name: IfOpen<A, "mutators", string>,
+    args?: unknown,
+    options?: MutateOptions,
+  ): Promise<ClientWritten>;
+  /** Runs a mutator of the contract, by its name there. */
+  mutate<N extends NameIn<A, "mutators">>(
+    name: N,
+    ...given: ArgsAndOptions<MutatorInput<A, N>, MutateOptions>
+  ): Promise<ClientWritten>;
+  /**
+   * Has all writes that `run` makes, to whichever stores, take effect together or not
+   * at all: at most 100. Resolves when they are committed.
+   *
+   * @throws {TypeError} If `run` returns a promise; what it throws passes through. Then
+   * nothing of it is written.
+   */
+  batch(run: () => void, options?: WriteOptions): Promise<void>;
   /** Listens to what the client says about itself. Returns its undo. */
   on<K extends keyof ClientEvents>(
     channel: K,
     listener: (data: ClientEvents[K]) => void,
   ): () => void;
   /** Listens to events of the server: at most once each, in order. Returns its undo. */
-  on<T = unknown>(channel: string, listener: (data: T) => void): () => void;
+  on<T = unknown>(
+    channel: IfOpen<A, "events", string>,
+    listener: (data: T) => void,
+  ): () => void;
+  /** Listens to an event of the contract. */
+  on<N extends NameIn<A, "events">>(
+    channel: N,
+    listener: (data: EventOf<A, N>) => void,
+  ): () => void;
   /** Ends it for good: the socket, every timer, every subscription, every pending call. */
   destroy(): void;
   /** The same as {@linkcode Client.destroy}. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
+import type { App } from "../protocol/contract.ts";
 import { HeadwaterError, unreachable } from "../protocol/errors.ts";
 import type {
   DownFrame,
@@ -11,13 +12,16 @@ import type {
   UpFrame,
   WelcomeFrame,
 } from "../protocol/frames.ts";
-import { cleanName, cleanValue } from "../protocol/value.ts";
+import { cleanName, cleanValue, type Json } from "../protocol/value.ts";
 import type {
   CallOptions,
   Client,
   ClientOptions,
   ClientStatus,
+  ClientWritten,
+  MutateOptions,
   SubscriptionHandle,
+  WriteOptions,
 } from "./api.ts";
 import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
 import { Deferred } from "./deferred.ts";
@@ -26,14 +30,17 @@ import {
   type Environment,
   hostEnvironment,
 } from "./environment.ts";
+import { EventFilter } from "./event_order.ts";
 import { Listeners } from "./listeners.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type PendingRequest, type Request } from "./outbox.ts";
 import {
   disconnected,
   Reconnector,
   type ReconnectorOwner,
 } from "./reconnector.ts";
+import type { Subscription } from "./subscription.ts";
 import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.ts";
+import { LONGEST_NAME, Writes } from "./writes.ts";
 
 /**
  * Makes a client, and connects it if it gets a URL.
@@ -69,17 +76,15 @@ import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.ts";
  *
  * @throws {TypeError} If the URL or an option is not as it must be.
  */
-export function createClient(
+export function createClient<A extends App = App>(
   url?: string | URL,
-  options: ClientOptions = {},
-): Client {
-  const client = new HeadwaterClient(options);
+  options: ClientOptions<A> = {},
+): Client<A> {
+  const client: Client = new HeadwaterClient(options);
   if (url !== undefined) client.connect(url);
+  // The contract is the caller's claim about the server: nothing here depends on it.
   return client;
 }
-
-/** Longer than any server's limit for names; such a frame could end the connection. */
-const LONGEST_NAME = 4096;
 
 class HeadwaterClient implements Client {
   readonly #clock: ClientClock;
@@ -87,6 +92,7 @@ class HeadwaterClient implements Client {
   readonly #reconnector: Reconnector;
   readonly #subscriptions: Subscriptions;
   readonly #outbox: Outbox;
+  readonly #writes: Writes;
   /** Frames, and for each barrier between them what to do when it has been passed. */
   readonly #outgoing: (UpFrame | (() => void))[] = [];
   #isFlushDue = false;
@@ -95,6 +101,7 @@ class HeadwaterClient implements Client {
   #heardAt: number | undefined;
   // What the message at hand leads to, once it is applied.
   readonly #events: (() => void)[] = [];
+  readonly #eventFilter = new EventFilter();
 
   constructor(options: ClientOptions) {
     const environment = toEnvironment(options);
@@ -116,6 +123,16 @@ class HeadwaterClient implements Client {
     this.#subscriptions = new Subscriptions(
       this.#toSubscriptionsOwner(backoff),
     );
+    this.#writes = new Writes({
+      outbox: this.#outbox,
+      mutators: options.app?.mutators ?? {},
+      identity: () => ({ clientId: this.#clientId ?? "", user: null }),
+      now: () => environment.clock.now(),
+      random: environment.random,
+      find: (name) => this.#subscriptions.find(name),
+      changed: (stores) => this.#publishSoon(stores),
+      fail: (error) => this.#listeners.emit("error", error),
+    });
     this.#reconnector = new Reconnector(
       { environment, backoff, isOn: options.reconnect ?? true },
       this.#toReconnectorOwner(),
@@ -168,10 +185,26 @@ class HeadwaterClient implements Client {
         return rejectedQuietly(disconnected(closedBy));
       }
       // Not awaited: the promise that add() may reject quietly must be the caller's own.
-      return this.#outbox.add(normal, clean, options.signal) as Promise<R>; // the caller's claim
+      const request = callRequest(normal, clean);
+      const pending = this.#outbox.add(request, options.signal);
+      this.#guess(pending, options);
+      // Not awaited: the promise that may be rejected quietly must be the caller's own.
+      return pending.answer.promise as Promise<R>; // the caller's claim
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  mutate(
+    name: string,
+    args?: unknown,
+    options: MutateOptions = {},
+  ): Promise<ClientWritten> {
+    return this.#writes.mutate(name, args, options);
+  }
+
+  batch(run: () => void, { policy }: WriteOptions = {}): Promise<void> {
+    return this.#writes.batch(run, policy);
   }
 
   on(channel: string, listener: (data: never) => void): () => void {
@@ -216,6 +249,7 @@ class HeadwaterClient implements Client {
         void this.#events.push(() => this.#listeners.emit("error", error)),
       retryMs: (attempt) => retryDelayMs(attempt, 0, backoff),
       guard: (run) => this.#listeners.guard(run),
+      writes: () => this.#writes,
       barrier: (passed) => {
         this.#outgoing.push(passed);
         this.#flushSoon();
@@ -268,6 +302,7 @@ class HeadwaterClient implements Client {
           break;
         }
         case "evt":
+          if (!this.#eventFilter.pass(frame.order)) break;
           this.#events.push(() =>
             this.#listeners.deliver(frame.channel, frame.data)
           );
@@ -277,7 +312,9 @@ class HeadwaterClient implements Client {
           break;
         case "welcome":
         case "parts":
+          break;
         case "own":
+          this.#subscriptions.own(frame.name, frame.calls);
           break;
         default:
           unreachable(frame);
@@ -287,6 +324,8 @@ class HeadwaterClient implements Client {
     this.#subscriptions.publish();
     for (const event of this.#events.splice(0)) event();
     for (const answer of answers) answer();
+    // What was held until a store's answer came.
+    if (this.#outbox.hasDue) this.#flushSoon();
   }
 
   #failed({ name, error }: ErrorFrame): void {
@@ -294,6 +333,29 @@ class HeadwaterClient implements Client {
     else {this.#events.push(() =>
         this.#listeners.emit("error", HeadwaterError.fromBody(error))
       );}
+  }
+
+  /** Shows what a call is expected to do to the stores that are here. */
+  #guess(pending: PendingRequest, { store, optimistic }: CallOptions): void {
+    const guesses = new Map<Subscription, (state: never) => unknown>();
+    const byStore = typeof optimistic === "function"
+      ? { [store ?? ""]: optimistic }
+      : optimistic ?? {};
+    for (const [name, guess] of Object.entries(byStore)) {
+      const subscription = this.#subscriptions.find(name.normalize());
+      if (subscription) guesses.set(subscription, guess);
+    }
+    // The caller has named the states' shapes.
+    this.#writes.guess(
+      pending,
+      guesses as Map<Subscription, (state: Json) => unknown>,
+    );
+  }
+
+  /** Tells the listeners at the end of this tick, as they must not run within a write. */
+  #publishSoon(stores: Iterable<Subscription>): void {
+    for (const store of stores) this.#subscriptions.touched(store);
+    queueMicrotask(() => this.#subscriptions.publish());
   }
 
   /** Sends what there is at the end of this tick, all of it in one message. */
@@ -309,6 +371,9 @@ class HeadwaterClient implements Client {
   #flush(): void {
     const { connection } = this.#reconnector;
     if (connection === undefined) return;
+    for (const message of this.#outbox.takeCancels()) {
+      connection.send([message]);
+    }
     const frames = this.#outgoing.splice(0).map((item) =>
       // The server handles in order: before the pong comes what it sent before the ping.
       typeof item === "function"
@@ -320,6 +385,21 @@ class HeadwaterClient implements Client {
     frames.push(...this.#outbox.takeFrames(connection.messageBytes));
     connection.send(frames);
   }
+}
+
+function callRequest(name: string, args: Json | undefined): Request {
+  return {
+    name,
+    action: `call "${name}"`,
+    timesOut: true,
+    encode: (sending) =>
+      encodeFrame({
+        type: "rpc",
+        name,
+        ...(args !== undefined && { args }),
+        ...sending,
+      }),
+  };
 }
 
 function rejectedQuietly<T>(error: Error): Promise<T> {

@@ -117,7 +117,7 @@ export class Connection {
   sayHello(frame: HelloFrame): void {
     this.#expectWelcome();
     // In parts, or a state that takes longer than the heartbeat could never arrive.
-    this.send([encodeFrame({ ...frame, parts: true })]);
+    this.send([encodeFrame({ ...frame, parts: true, own: true })]);
   }
 
   /** A ping, to be sent at once; `ponged` is called by {@linkcode takePong}. */

@@ -4,10 +4,15 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import type { SubscriptionHandle } from "./api.ts";
+import type { SubscriptionHandle, WriteOptions } from "./api.ts";
 import { Deferred } from "./deferred.ts";
+import type { Json } from "../protocol/value.ts";
+import type { Step } from "./pending.ts";
+import { type ListenerOptions, StateListeners } from "./state_listeners.ts";
 import type { Replicated } from "./replica.ts";
 import type { AnyHandle, Subscription } from "./subscription.ts";
+import type { ClientWritten, WritePolicy } from "./write_request.ts";
+import { mergeStep, recipeStep, setStep } from "./writes.ts";
 
 /** What a {@linkcode Handle} asks of its owner. */
 export interface HandleOwner {
@@ -15,6 +20,15 @@ export interface HandleOwner {
   guard(run: () => void): void;
   /** The handle wants no more. */
   remove(): void;
+  /** Writes to the store. */
+  write(
+    make: (state: Json) => Step,
+    policy: WritePolicy | undefined,
+  ): Promise<ClientWritten>;
+  /** Takes the last own change back, if there is one. */
+  undo(): Promise<ClientWritten> | undefined;
+  /** Makes the change again that was taken back last, if there is one. */
+  redo(): Promise<ClientWritten> | undefined;
 }
 
 /** What an unsubscribed handle still shows. */
@@ -29,6 +43,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   readonly #owner: HandleOwner;
   readonly #onChange: ((state: T) => void) | undefined;
   #ready: Deferred<void> | undefined;
+  readonly #listeners: StateListeners;
   #isFirstDue = false;
   #lastSeen: LastSeen | undefined;
 
@@ -40,6 +55,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     this.#subscription = subscription;
     this.#onChange = onChange;
     this.#owner = owner;
+    this.#listeners = new StateListeners((run) => owner.guard(run));
     if (onChange === undefined || subscription.current === undefined) return;
     // Not within subscribe(): the caller's variable for the handle is not assigned yet.
     this.#isFirstDue = true;
@@ -65,7 +81,28 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   getState(): T | undefined {
-    return this.getServerState();
+    const shown = this.#lastSeen
+      ? this.#lastSeen.current?.state
+      : this.#subscription.shown;
+    return shown as T | undefined; // the caller's claim about the store
+  }
+
+  update(
+    recipe: (draft: T) => unknown,
+    options?: WriteOptions,
+  ): Promise<ClientWritten> {
+    return this.#write(recipeStep(recipe), options);
+  }
+
+  set(state: T, options?: WriteOptions): Promise<ClientWritten> {
+    return this.#write(
+      setStep(state, `state of store "${this.name}"`),
+      options,
+    );
+  }
+
+  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten> {
+    return this.#write(mergeStep(partial as object), options); // a state is an object
   }
 
   getServerState(): T | undefined {
@@ -94,8 +131,50 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     const { current, syncedAt } = this.#subscription;
     this.#lastSeen = { current, syncedAt };
     this.#isFirstDue = false;
+    this.#listeners.clear();
     this.fail(unsubscribed(this.name));
     this.#owner.remove();
+  }
+
+  get canUndo(): boolean {
+    return this.#subscription.undo.canUndo;
+  }
+
+  get canRedo(): boolean {
+    return this.#subscription.undo.canRedo;
+  }
+
+  undo(): Promise<ClientWritten | undefined> {
+    return this.#owner.undo() ?? Promise.resolve(undefined);
+  }
+
+  redo(): Promise<ClientWritten | undefined> {
+    return this.#owner.redo() ?? Promise.resolve(undefined);
+  }
+
+  listen<S>(
+    id: string,
+    listener: (changed: never, previous: never) => void,
+    options: ListenerOptions<T, S> = {},
+  ): () => void {
+    // Paired by the overloads of SubscriptionHandle.
+    const entry = {
+      run: listener,
+      options: options as ListenerOptions<never, unknown>,
+    };
+    return this.#listeners.add(id, entry, this.getState() as Json | undefined);
+  }
+
+  unlisten(id: string): boolean {
+    return this.#listeners.remove(id);
+  }
+
+  #write(
+    make: (state: Json) => Step,
+    options: WriteOptions = {},
+  ): Promise<ClientWritten> {
+    if (this.#lastSeen) throw unsubscribed(this.name);
+    return this.#owner.write(make, options.policy);
   }
 
   /** Shows the state to the listener. */
@@ -105,7 +184,9 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     this.#isFirstDue = false;
     this.#ready?.resolve();
     const state = this.getState();
-    if (state !== undefined) this.#owner.guard(() => this.#onChange?.(state));
+    if (state === undefined) return;
+    this.#owner.guard(() => this.#onChange?.(state));
+    this.#listeners.tell(state as Json); // what getState() has taken for T
   }
 
   /** Rejects those who wait for a first state. */
@@ -123,6 +204,6 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 function unsubscribed(name: string): HeadwaterError {
   return new HeadwaterError(
     "closed",
-    `Cannot wait for store "${name}": the handle is unsubscribed`,
+    `Cannot follow store "${name}": the handle is unsubscribed`,
   );
 }

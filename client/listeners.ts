@@ -3,19 +3,11 @@
  *
  * @module
  */
+import { CLIENT_CHANNELS, type ClientChannel } from "../protocol/channels.ts";
 import type { ClientEvents } from "./api.ts";
 
 /** A listener of any channel; `on()` has paired its type with the channel. */
 type Listener = (data: never) => void;
-
-/** Names that the client itself fires; a server's event of such a name is not delivered. */
-const LIFECYCLE: ReadonlySet<string> = new Set<keyof ClientEvents>([
-  "connected",
-  "disconnected",
-  "reconnecting",
-  "error",
-  "storeDeleted",
-]);
 
 /** Listeners by channel. One that throws stops neither the others nor the client. */
 export class Listeners {
@@ -42,14 +34,14 @@ export class Listeners {
   }
 
   /** Fires one of the client's own events. */
-  emit<K extends keyof ClientEvents>(channel: K, data: ClientEvents[K]): void {
+  emit<K extends ClientChannel>(channel: K, data: ClientEvents[K]): void {
     this.#fire(channel, data);
   }
 
   /** Fires an event that the server sent. */
   deliver(channel: string, data: unknown): void {
     // Else a server's event could pass for the client's word about its connection.
-    if (!LIFECYCLE.has(channel)) this.#fire(channel, data);
+    if (!CLIENT_CHANNELS.has(channel)) this.#fire(channel, data);
   }
 
   /** Runs a listener and sends what it throws to "error". */

@@ -12,7 +12,13 @@ export type {
   ClientEvents,
   ClientOptions,
   ClientStatus,
+  ClientWritten,
+  Guess,
+  ListenerOptions,
+  MutateOptions,
   SubscriptionHandle,
+  WriteOptions,
+  WritePolicy,
 } from "./api.ts";
 export type {
   ClientClock,
@@ -20,6 +26,47 @@ export type {
   WebSocketClass,
   WebSocketLike,
 } from "./environment.ts";
+export { defineApp } from "../protocol/contract.ts";
+export type {
+  AnyMutator,
+  App,
+  FittingStores,
+  FunctionContract,
+  MutatorContext,
+  MutatorContract,
+  MutatorsOf,
+  StateIn,
+  StateInput,
+  StateRules,
+  StoreContract,
+} from "../protocol/contract.ts";
+export type {
+  ArgsAndOptions,
+  ArgsInput,
+  ArgsOf,
+  Covering,
+  EventInput,
+  EventOf,
+  FullName,
+  IfOpen,
+  MutatorInput,
+  NameIn,
+  Narrowest,
+  PartOf,
+  PatternOf,
+  PresenceOf,
+  ResultInput,
+  ResultOf,
+  StateOf,
+  StoreName,
+} from "../protocol/contract_lookup.ts";
+export type {
+  InputOf,
+  OutputOf,
+  Schema,
+  SchemaIssue,
+  SchemaResult,
+} from "../protocol/schema.ts";
 export { HeadwaterError, LimitError } from "../protocol/errors.ts";
 export type {
   ErrorBody,

@@ -3,8 +3,12 @@
  *
  * @module
  */
-import { encodeFrame } from "../protocol/codec.ts";
-import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import { encodeFrame, joinFrames } from "../protocol/codec.ts";
+import {
+  type ErrorBody,
+  HeadwaterError,
+  LimitError,
+} from "../protocol/errors.ts";
 import {
   type HelloFrame,
   PROTOCOL_VERSION,
@@ -35,20 +39,69 @@ const MAX_PENDING_CALLS = 10_000;
  */
 const WINDOW_MESSAGES = 2;
 
+/**
+ * Requests that are on their way at once. A server runs no more of one connection, and
+ * what it has not come to is written on a base that gets older and older.
+ */
+const MAX_IN_FLIGHT = 64;
+
+/** Cancelled calls in one message; the server takes short messages of them ahead of others. */
+const CANCELS_PER_MESSAGE = 64;
+
 /** Part of a session's life after which it is renewed when no answer is due. */
 const RENEW_AFTER = 1 / 2;
 
 /** Part of it after which no call is sent before the session is renewed. */
 const HOLD_AFTER = 3 / 4;
 
-interface PendingCall {
+/** What a request says of itself when it is sent. */
+export interface Sending {
+  /** Its number within the session. */
+  readonly id: number;
+  /** Lowest number whose answer is still awaited. */
+  readonly oldest: number;
+  /** Milliseconds from the session's welcome to the request. */
+  readonly elapsedMs: number;
+  /** Present where it may have reached a server before. */
+  readonly resent?: true;
+}
+
+/** What the server answers: a call, or writes. */
+export interface Request {
+  /** What it is about: the function, or the store. */
   readonly name: string;
-  readonly args: Json | undefined;
-  readonly createdMs: number;
-  readonly answer: Deferred<Json | undefined>;
-  readonly release: () => void;
+  /** Completes "Cannot …". */
+  readonly action: string;
+  /** Whether it is given up when its answer takes too long; if not, it waits for any time. */
+  readonly timesOut: boolean;
+  /** Its frame, made anew whenever it is sent; throws where it cannot be sent any more. */
+  encode(sending: Sending): Uint8Array<ArrayBuffer>;
+  /** Whether it, and what comes behind it, is better sent a little later. */
+  readonly isHeld?: boolean;
+  /** It is on its way, as it was last encoded. */
+  sent?(): void;
+  /**
+   * The server cannot take it as it is: returns whether it is to be sent again, with
+   * what it has become, under the same number. Absent where that never happens.
+   */
+  rebase?(): boolean;
+}
+
+/** A request on its way. */
+export interface PendingRequest {
   /** Its number within the session; undefined until it is sent. */
+  readonly number: number | undefined;
+  /** The answer to it. */
+  readonly answer: Deferred<Json | undefined>;
+}
+
+interface PendingCall extends PendingRequest {
+  readonly request: Request;
+  readonly createdMs: number;
+  readonly release: () => void;
   number: number | undefined;
+  /** It was sent on a connection that was lost. */
+  isResent: boolean;
   /** Its bytes on the current connection; 0 where it was not sent on that. */
   bytes: number;
 }
@@ -70,13 +123,18 @@ interface Session {
  */
 export class Outbox {
   readonly #options: OutboxOptions;
-  // Every call, in order of creation: as all have the same time, the first is the next to time out.
+  // Every call, in order of creation.
   readonly #calls = new Set<PendingCall>();
+  // Those that are given up some time: as all have the same, the first is the next.
+  readonly #timed = new Set<PendingCall>();
   // Those with a number, in order of it.
   readonly #sent = new Map<number, PendingCall>();
   // Those to be sent on this connection: again first, then for the first time.
   #due = new Set<PendingCall>();
+  /** Numbers of calls that the server may still be at, and nobody awaits any more. */
+  #cancelled: number[] = [];
   #bytesInFlight = 0;
+  #inFlight = 0;
   #nextNumber = 1;
   #session: Session | undefined;
   #asked: "fresh" | "resumption" | "renewal" = "fresh";
@@ -87,45 +145,48 @@ export class Outbox {
     this.#options = options;
   }
 
+  /** Whether anything waits to be sent. */
+  get hasDue(): boolean {
+    return this.#due.size > 0;
+  }
+
   /** Calls without an answer. */
   get size(): number {
     return this.#calls.size;
   }
 
   /** Adds a call. */
-  add(
-    name: string,
-    args: Json | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Json | undefined> {
+  add(request: Request, signal?: AbortSignal): PendingRequest {
     signal?.throwIfAborted();
     if (this.#calls.size >= MAX_PENDING_CALLS) {
       throw new LimitError(
-        `call "${name}"`,
+        request.action,
         "pendingCalls",
         MAX_PENDING_CALLS,
         this.#calls.size + 1,
       );
     }
     const onAbort = () => {
+      this.#cancel(call);
       this.#remove(call);
       call.answer.reject(signal?.reason);
     };
     const call: PendingCall = {
-      name,
-      args,
+      request,
       createdMs: this.#options.clock.monotonic(),
       answer: new Deferred(),
       release: () => signal?.removeEventListener("abort", onAbort),
       number: undefined,
+      isResent: false,
       bytes: 0,
     };
     signal?.addEventListener("abort", onAbort);
     this.#calls.add(call);
     this.#due.add(call);
+    if (request.timesOut) this.#timed.add(call);
     this.#arm();
     this.#options.onDue();
-    return call.answer.promise;
+    return call;
   }
 
   /** The first frame of a connection: it asks for the old session only if that is needed. */
@@ -184,8 +245,13 @@ export class Outbox {
   /** The connection is gone: what has no answer is to be sent again on the next. */
   disconnected(): void {
     this.#isReady = false;
-    this.#bytesInFlight = 0;
-    for (const call of this.#sent.values()) call.bytes = 0;
+    // With its connection the server gives up what it was at for that.
+    this.#cancelled = [];
+    this.#bytesInFlight = this.#inFlight = 0;
+    for (const call of this.#sent.values()) {
+      call.bytes = 0;
+      call.isResent = true;
+    }
     this.#due = new Set([...this.#sent.values(), ...this.#due]);
   }
 
@@ -196,7 +262,10 @@ export class Outbox {
     const isHeld = this.#sent.size > 0 && this.#sessionAge() >= HOLD_AFTER;
     for (const call of this.#due) {
       if (isHeld && call.number === undefined) break;
-      const frame = this.#encode(call);
+      const { request } = call;
+      if (request.isHeld || this.#inFlight >= MAX_IN_FLIGHT) break;
+      const frame = this.#tryEncode(call);
+      if (!frame) continue;
       if (frame.length > messageBytes) {
         this.#rejectTooBig(call, messageBytes, frame.length);
         continue;
@@ -208,10 +277,23 @@ export class Outbox {
       call.number ??= this.#nextNumber++;
       call.bytes = frame.length;
       this.#bytesInFlight += frame.length;
+      this.#inFlight++;
       this.#sent.set(call.number, call);
+      request.sent?.();
       frames.push(frame);
     }
     return frames;
+  }
+
+  /** Messages by which the server learns what nobody awaits any more. */
+  takeCancels(): Uint8Array<ArrayBuffer>[] {
+    const messages: Uint8Array<ArrayBuffer>[] = [];
+    while (this.#cancelled.length > 0) {
+      const frames = this.#cancelled.splice(0, CANCELS_PER_MESSAGE)
+        .map((id) => encodeFrame({ type: "cancel", id }));
+      messages.push(joinFrames(frames));
+    }
+    return messages;
   }
 
   /**
@@ -222,8 +304,11 @@ export class Outbox {
     const call = this.#sent.get(frame.id);
     // After a reconnect an answer can only be to what was sent on this connection.
     if (call === undefined || call.bytes === 0) return undefined;
-    this.#remove(call);
     const { error, value } = frame;
+    if (error?.code === "rebase" && call.request.rebase) {
+      return () => this.#rebase(call, error);
+    }
+    this.#remove(call);
     return () => {
       if (error === undefined) call.answer.resolve(value);
       else call.answer.reject(HeadwaterError.fromBody(error));
@@ -237,37 +322,63 @@ export class Outbox {
     }
   }
 
-  #encode(call: PendingCall): Uint8Array<ArrayBuffer> {
-    const id = call.number ?? this.#nextNumber;
+  /** Its frame; where it cannot be sent any more it is rejected. */
+  #tryEncode(call: PendingCall): Uint8Array<ArrayBuffer> | undefined {
+    try {
+      return this.#encode(call);
+    } catch (error) {
+      this.#remove(call);
+      call.answer.reject(error);
+      return undefined;
+    }
+  }
+
+  #encode({ request, number, createdMs, isResent }: PendingCall) {
+    const id = number ?? this.#nextNumber;
     const [oldest = id] = this.#sent.keys();
-    return encodeFrame({
-      type: "rpc",
+    const sinceMs = this.#session?.startedMs ?? createdMs;
+    return request.encode({
       id,
-      name: call.name,
-      ...(call.args !== undefined && { args: call.args }),
       oldest,
-      elapsedMs: Math.max(
-        0,
-        call.createdMs - (this.#session?.startedMs ?? call.createdMs),
-      ),
-      ...(call.number !== undefined && { resent: true }),
+      elapsedMs: Math.max(0, createdMs - sinceMs),
+      ...(isResent && { resent: true }),
     });
+  }
+
+  /** Sends it again as it is by now, unless that has failed, too. */
+  #rebase(call: PendingCall, error: ErrorBody): void {
+    if (!this.#calls.has(call)) return;
+    this.#landed(call);
+    if (!call.request.rebase?.()) {
+      this.#remove(call);
+      return call.answer.reject(HeadwaterError.fromBody(error));
+    }
+    // In order of numbers, and before those that have none: later ones build on it.
+    this.#due.add(call);
+    const last = Infinity;
+    this.#due = new Set(
+      [...this.#due].sort((a, b) => (a.number ?? last) - (b.number ?? last)),
+    );
+    this.#options.onDue();
   }
 
   #rejectTooBig(call: PendingCall, allowed: number, actual: number): void {
     // The server before this one took more; what became of it there is not known here.
     if (call.number !== undefined) {
-      return this.#fail(call, "unknown", unknownOutcome(call.name));
+      return this.#fail(call, "unknown", unknownOutcome(call.request));
     }
     this.#remove(call);
+    const { action } = call.request;
     call.answer.reject(
-      new LimitError(`call "${call.name}"`, "messageBytes", allowed, actual),
+      new LimitError(action, "messageBytes", allowed, actual),
     );
   }
 
   #rejectSent(isLost: (call: PendingCall) => boolean): void {
     for (const call of this.#sent.values()) {
-      if (isLost(call)) this.#fail(call, "unknown", unknownOutcome(call.name));
+      if (isLost(call)) {
+        this.#fail(call, "unknown", unknownOutcome(call.request));
+      }
     }
   }
 
@@ -287,11 +398,20 @@ export class Outbox {
   #remove(call: PendingCall): void {
     call.release();
     this.#calls.delete(call);
+    this.#timed.delete(call);
     this.#due.delete(call);
     if (call.number !== undefined) this.#sent.delete(call.number);
+    this.#landed(call);
+    if (this.#timed.size === 0) this.#stopTimer();
+    if (this.#due.size > 0) this.#options.onDue();
+  }
+
+  /** It is not on its way any more. */
+  #landed(call: PendingCall): void {
+    if (call.bytes === 0) return;
     this.#bytesInFlight -= call.bytes;
-    if (this.#calls.size === 0) this.#stopTimer();
-    else if (this.#due.size > 0) this.#options.onDue();
+    this.#inFlight--;
+    call.bytes = 0;
   }
 
   #ageMs(sinceMs: number): number {
@@ -306,7 +426,7 @@ export class Outbox {
   }
 
   #arm(): void {
-    const [first] = this.#calls;
+    const [first] = this.#timed;
     if (
       this.#timer !== undefined || first === undefined ||
       this.#options.timeoutMs === Infinity
@@ -320,10 +440,18 @@ export class Outbox {
   }
 
   #expire(): void {
-    for (const call of this.#calls) {
+    for (const call of this.#timed) {
       if (this.#ageMs(call.createdMs) < this.#options.timeoutMs) return;
+      this.#cancel(call);
       this.#fail(call, "timeout", "RPC timeout");
     }
+  }
+
+  #cancel({ number, bytes }: PendingCall): void {
+    // Not sent on this connection, or not at all: nobody is at it.
+    if (number === undefined || bytes === 0) return;
+    this.#cancelled.push(number);
+    this.#options.onDue();
   }
 
   #stopTimer(): void {
@@ -332,6 +460,6 @@ export class Outbox {
   }
 }
 
-function unknownOutcome(name: string): string {
+function unknownOutcome({ name }: Request): string {
   return `Cannot tell whether "${name}" took effect: its session is over`;
 }

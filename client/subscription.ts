@@ -16,7 +16,12 @@ import type {
   UnsubscribeFrame,
 } from "../protocol/frames.ts";
 import type { ClientClock, ClientTimer } from "./environment.ts";
+import type { Json } from "../protocol/value.ts";
+import type { PendingRequest } from "./outbox.ts";
+import { type Base, Pending, type PendingEntry } from "./pending.ts";
 import { Replica, type ReplicaOutcome, type Replicated } from "./replica.ts";
+import { UndoStack } from "./undo.ts";
+import { notHereError } from "./write_request.ts";
 
 /** What a {@linkcode Subscription} asks of its owner. */
 export interface SubscriptionOwner {
@@ -69,8 +74,14 @@ export class Subscription {
   /** Number of the store on the connection; kept by the registry. */
   store: number | undefined;
   readonly #owner: SubscriptionOwner;
+  /** What was written here and can be taken back. */
+  readonly undo = new UndoStack();
   readonly #replica = new Replica();
   #phase: Phase = { name: "offline" };
+  #pending: Pending | undefined;
+  /** Entries that the next frame contains. */
+  #landed = 0;
+  #told: Json | undefined;
   #failures = 0;
   #syncedAt: number | undefined;
 
@@ -79,9 +90,32 @@ export class Subscription {
     this.#owner = owner;
   }
 
-  /** The state and where it stands; undefined before the first. */
+  /** The server's state and where it stands; undefined before the first. */
   get current(): Replicated | undefined {
     return this.#replica.current;
+  }
+
+  /** The state with what is pending here; undefined before the first. */
+  get shown(): Json | undefined {
+    return this.#pending ? this.#pending.state : this.current?.state;
+  }
+
+  /** What is pending here, if anything. */
+  get pending(): Pending | undefined {
+    return this.#pending;
+  }
+
+  /** Whether there is something that the listeners have not been shown. */
+  takeNews(): boolean {
+    const { shown } = this;
+    const isNews = shown !== this.#told;
+    this.#told = shown;
+    return isNews;
+  }
+
+  /** Where the server's state stands. */
+  get base(): Base {
+    return this.current ?? { epoch: "", version: 0 };
   }
 
   /** False only while every change arrives. */
@@ -112,25 +146,53 @@ export class Subscription {
     this.#enter({ name: "offline" });
   }
 
-  /** Applies what the server sent; returns whether the state has changed. */
-  apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): boolean {
+  /** Applies what the server sent. */
+  apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): void {
     try {
       const wasBroken = this.#replica.isBroken;
       const outcome = this.#applyToReplica(frame);
       if (outcome === "gap") {
-        this.#askAgain(frame.type);
-        return false;
+        return this.#askAgain(frame.type);
       }
       // A snapshot mends a broken replica, and the next patch may break it again: if
       // that counted as success, a server with such a fault were asked without a pause.
       if (!wasBroken) this.#failures = 0;
       if (frame.type !== "patch") this.#enter({ name: "live" });
-      return outcome === "changed";
+      this.#arrive(frame, outcome);
     } catch (error) {
       this.#owner.fail(error as Error); // applyPatch() throws nothing but errors
       this.#askAgain(frame.type);
-      return false;
     }
+  }
+
+  /** Puts a write or a guess on top of what is shown. */
+  addEntry(entry: PendingEntry): void {
+    const { current } = this;
+    if (!current) throw notHereError(this.name);
+    const pending = this.#pending ?? new Pending(current.state);
+    pending.add(entry);
+    this.#pending = pending;
+  }
+
+  /** The next frame contains these calls and writes. */
+  own(calls: readonly number[]): void {
+    this.#landed += this.#pending?.land(calls) ?? 0;
+  }
+
+  /** Takes a request out that was not applied. */
+  drop(request: PendingRequest): void {
+    this.#pending?.drop(request);
+    this.#trim();
+  }
+
+  /** Whether its answer is on the way, after which writes are likelier to be taken as they are. */
+  get isAsking(): boolean {
+    return this.#phase.name === "asked";
+  }
+
+  /** A request's writes were refused as they were, and are to be made anew. */
+  refuse(request: PendingRequest): void {
+    this.#pending?.refuse(request);
   }
 
   /** The server cannot serve it, now or ever. */
@@ -165,6 +227,30 @@ export class Subscription {
       case "patch":
         return this.#replica.patch(frame);
     }
+  }
+
+  /** Puts what is pending on top of what has come. */
+  #arrive(
+    frame: SnapshotFrame | ResumeFrame | PatchFrame,
+    outcome: ReplicaOutcome,
+  ): void {
+    const landed = this.#landed;
+    this.#landed = 0;
+    const { current } = this;
+    if (!this.#pending || !current) return;
+    if (outcome !== "changed") {
+      if (landed > 0) this.#pending.arrive(current.state, [], true);
+    } else if (frame.type === "snap") {
+      this.#pending.arrive(current.state, undefined, false);
+    } else {
+      const isOwn = landed === frame.version - frame.from;
+      this.#pending.arrive(current.state, frame.patch, isOwn);
+    }
+    this.#trim();
+  }
+
+  #trim(): void {
+    if (this.#pending?.isEmpty) this.#pending = undefined;
   }
 
   #askAgain(after: "snap" | "resume" | "patch"): void {

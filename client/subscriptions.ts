@@ -15,11 +15,14 @@ import {
   Subscription,
   type SubscriptionOwner,
 } from "./subscription.ts";
+import type { Writes } from "./writes.ts";
 
 /** What {@linkcode Subscriptions} asks of its owner. */
 export interface SubscriptionsOwner extends SubscriptionOwner {
   /** Runs a listener; what it throws stops nobody else. */
   guard(run: () => void): void;
+  /** What handles write with. */
+  readonly writes: () => Writes;
   /** Runs `passed` when whatever the server sends has seen all that was sent before this. */
   barrier(passed: () => void): void;
 }
@@ -95,7 +98,24 @@ export class Subscriptions {
       : this.#named(frame.name);
     if (subscription === undefined) return; // it was on its way when the store was unsubscribed
     if (frame.type !== "patch") this.#number(subscription, frame.store);
-    if (subscription.apply(frame)) this.#changed.add(subscription);
+    subscription.apply(frame);
+    this.#changed.add(subscription);
+  }
+
+  /** The next frame of a store contains these calls and writes of this client. */
+  own(name: string, calls: readonly number[]): void {
+    this.#named(name)?.own(calls);
+  }
+
+  /** The subscription to a store that has a state, if there is one. */
+  find(name: string): Subscription | undefined {
+    const subscription = this.#byName.get(name);
+    return subscription?.current && subscription;
+  }
+
+  /** What is pending at a store is not what it was; {@linkcode publish} tells the listeners. */
+  touched(subscription: Subscription): void {
+    this.#changed.add(subscription);
   }
 
   /** The server cannot serve a store. */
@@ -125,7 +145,10 @@ export class Subscriptions {
     const changed = [...this.#changed];
     this.#changed.clear();
     for (const subscription of changed) {
-      for (const handle of [...subscription.handles]) handle.deliver();
+      if (subscription.takeNews()) {
+        for (const handle of [...subscription.handles]) handle.deliver();
+      }
+      this.#release(subscription);
     }
   }
 
@@ -136,6 +159,10 @@ export class Subscriptions {
     const handle = new Handle(subscription, onChange, {
       guard: (run) => this.#owner.guard(run),
       remove: () => this.#detach(handle, subscription),
+      write: (make, policy) =>
+        this.#owner.writes().write(subscription, make, policy),
+      undo: () => this.#owner.writes().undo(subscription),
+      redo: () => this.#owner.writes().redo(subscription),
     });
     subscription.handles.add(handle);
     return handle;
@@ -143,9 +170,14 @@ export class Subscriptions {
 
   #detach(handle: AnyHandle, subscription: Subscription): void {
     subscription.handles.delete(handle);
-    if (subscription.handles.size > 0 || subscription.error !== undefined) {
-      return;
-    }
+    this.#release(subscription);
+  }
+
+  /** Leaves a store that nobody looks at, once it has nothing to be made again. */
+  #release(subscription: Subscription): void {
+    const { handles, error, pending, name } = subscription;
+    if (handles.size > 0 || error !== undefined || pending) return;
+    if (this.#byName.get(name) !== subscription) return;
     this.#forget(subscription);
     subscription.disconnected();
     if (this.#isConnected) this.#leave(subscription);

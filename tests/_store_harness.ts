@@ -12,7 +12,12 @@ import { applyPatch } from "../protocol/patch.ts";
 import type { Json } from "../protocol/value.ts";
 import { CallScope, CallScopes } from "../server/call_scope.ts";
 import { Core } from "../server/core.ts";
-import { Functions, type FunctionsEnvironment } from "../server/functions.ts";
+import type { FunctionsEnvironment } from "../server/calls.ts";
+import { Failures } from "../server/failures.ts";
+import { Functions } from "../server/functions.ts";
+import { Lifecycle } from "../server/lifecycle.ts";
+import type { FeedEvents } from "../server/log/feed_slot.ts";
+import { newId } from "../server/log/ids.ts";
 import { headKey, logPrefix, type StoreId } from "../server/log/keys.ts";
 import { decodeHead, decodeRecord, type Head } from "../server/log/records.ts";
 import { loggerOf } from "../server/logger.ts";
@@ -23,7 +28,11 @@ import {
   StoreDefinition,
   type StoreOptions,
 } from "../server/stores/definition.ts";
-import type { Position, Subscriber } from "../server/stores/fanout.ts";
+import type {
+  Delivery,
+  Position,
+  Subscriber,
+} from "../server/stores/fanout.ts";
 import { DynamicStore, StaticStore } from "../server/stores/handles.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
 import type { Store } from "../server/stores/store.ts";
@@ -61,6 +70,9 @@ export class TestNode implements AsyncDisposable {
   readonly scopes: CallScopes;
   readonly access: StoreAccess;
   readonly functions = new Functions(DEFAULT_LIMITS.nameLength);
+  readonly lifecycle: Lifecycle;
+  /** What came in events of others. */
+  readonly sent: FeedEvents[] = [];
   readonly #options: NodeOptions;
   #core: Core | undefined;
   #isClosed = false;
@@ -70,6 +82,11 @@ export class TestNode implements AsyncDisposable {
     this.kv.isWatchDead = options.isWatchDead ?? false;
     this.#options = options;
     this.scopes = new CallScopes(denoPorts().createAmbient());
+    this.lifecycle = new Lifecycle({
+      clock: options.clock ?? denoPorts().clock,
+      scopes: this.scopes,
+      logger: loggerOf("test"),
+    });
     this.access = new StoreAccess({
       registry: () => Promise.resolve(this.core.stores),
       opened: () => this.#core?.stores,
@@ -92,6 +109,9 @@ export class TestNode implements AsyncDisposable {
       definitions: this.definitions,
       scopes: this.scopes,
       logger: loggerOf("test"),
+      lifecycle: this.lifecycle,
+      serverId: newId(random),
+      receiveEvents: (sent) => void this.sent.push(sent),
     });
     return this;
   }
@@ -139,7 +159,10 @@ export class TestNode implements AsyncDisposable {
     const { session = "session", call, oldest = 1, issuedAtMs = Date.now() } =
       id;
     return this.scopes.run(
-      new CallScope({ session, issuedAtMs, call, oldest }, "client", {
+      new CallScope({ session, issuedAtMs, call, oldest }, {
+        clientId: "client",
+        user: null,
+      }, {
         isResent: true,
       }),
       handler,
@@ -153,7 +176,12 @@ export class TestNode implements AsyncDisposable {
       clock: this.#options.clock ?? denoPorts().clock,
       scopes: this.scopes,
       namespace: NAMESPACE,
-      signal: new AbortController().signal,
+      failures: new Failures({
+        random: denoPorts().random,
+        logger: loggerOf("test"),
+        lifecycle: this.lifecycle,
+        masks: false,
+      }),
       sessions,
       stores,
       answers,
@@ -316,12 +344,7 @@ export class Replica implements Subscriber {
     this.#take();
   }
 
-  patched(
-    _: unknown,
-    frame: Uint8Array<ArrayBuffer>,
-    from: number,
-    version: number,
-  ): void {
+  patched(_: unknown, { frame, from, version }: Delivery): void {
     const [patch] = decodeDown(frame);
     if (patch?.type !== "patch") throw new Error("Not a patch");
     if (from !== this.position?.version) {

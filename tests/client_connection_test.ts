@@ -196,7 +196,7 @@ Deno.test("Connection asks for parts, joins them, and reads what comes before an
   socket.accept();
   connection.sayHello({ type: "hello", protocol: 1 });
   assert.deepEqual(socket.frames, [
-    { type: "hello", protocol: 1, parts: true },
+    { type: "hello", protocol: 1, parts: true, own: true },
   ]);
   socket.welcome();
   const long = [

@@ -126,6 +126,7 @@ Deno.test("call() before connecting is sent after the welcome", async () => {
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
   }]);
   network.socket.welcome();
   await settle();
@@ -203,6 +204,7 @@ Deno.test("After a resumed session unanswered calls are sent again in order, und
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     session: "session-1",
   }]);
   socket.deliver({
@@ -260,6 +262,7 @@ Deno.test("Without the session, calls that were sent are unknown and the others 
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     session: "session-1",
   }]);
   socket.welcome({ resumed: false, session: "session-2" });
@@ -287,6 +290,7 @@ Deno.test("The hello names the session only if answers are awaited, and the iden
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
   });
   const call = bench.client.call("a");
   await settle();
@@ -297,6 +301,7 @@ Deno.test("The hello names the session only if answers are awaited, and the iden
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     identity: "session-1",
   }]);
   socket.welcome({ session: "session-2" });
@@ -319,6 +324,7 @@ Deno.test("A session that is resumed although its calls have timed out meanwhile
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     session: "session-1",
   }]);
   await bench.clock.advance(5_250);
@@ -506,7 +512,13 @@ Deno.test("A session past half its life is renewed on the live connection before
   const handle = client.subscribe("Todos");
   await settle();
   assert.deepEqual(socket.take(), [
-    { type: "hello", protocol: 1, parts: true, identity: "session-1" },
+    {
+      type: "hello",
+      protocol: 1,
+      parts: true,
+      own: true,
+      identity: "session-1",
+    },
     { type: "sub", name: "Todos" },
   ]);
   assert.equal(client.status, "connected");
@@ -573,6 +585,7 @@ Deno.test("A session is not renewed while answers are awaited; past three quarte
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     identity: "session-1",
   }]);
   socket.welcome({ session: "session-2", sessionMs: LIFE_MS });
@@ -600,6 +613,7 @@ Deno.test("A call older than its session's life is not sent again", async () => 
     type: "hello",
     protocol: 1,
     parts: true,
+    own: true,
     session: "session-1",
   }]);
   socket.welcome({ resumed: true });

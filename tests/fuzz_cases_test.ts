@@ -82,7 +82,7 @@ Deno.test("Sessions keeps a bounded amount for clients that come and go, the new
 Deno.test("CallScope refuses more writes than a record of them may number", () => {
   const scope = new CallScope(
     { session: "s", issuedAtMs: 0, call: 1, oldest: 1 },
-    "c",
+    { clientId: "c", user: null },
   );
   const id = { namespace: "default", name: "Todos" };
   for (let n = 0; n < WRITES_PER_CALL; n++) scope.nextOrigin(id);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
+import { CallAbort } from "../server/call_abort.ts";
 import { encodeStoreSnapshot } from "../server/log/compaction.ts";
 import { headKey } from "../server/log/keys.ts";
 import { WriteNumbers } from "../server/log/numbers.ts";
@@ -542,7 +543,8 @@ async function result(
     elapsedMs: 0,
     resent,
   };
-  const answer = await node.functions.call(node.environment(), session, frame);
+  const caller = { session, user: null, info: {}, abort: new CallAbort() };
+  const answer = await node.functions.call(node.environment(), caller, frame);
   const [res] = decodeDown(answer.frame);
   assert.ok(res?.type === "res");
   return res;

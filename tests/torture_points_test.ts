@@ -10,10 +10,12 @@ import {
   deadEpochMarker,
   Sweeper,
 } from "../server/log/blobs.ts";
+import { encodeFeedHead } from "../server/log/event_record.ts";
 import {
   answerKey,
   bellKey,
   chunkKey,
+  feedKey,
   headKey,
   logKey,
   pendingKey,
@@ -242,6 +244,27 @@ const CASES: readonly {
         slotKey("f", 1),
         new Uint8Array(),
       ]],
+    }),
+  },
+  {
+    is: ["events"],
+    of: atomic({
+      absent: [slotKey("f", 1)],
+      sets: [
+        [slotKey("f", 1), new Uint8Array()],
+        [feedKey("f"), encodeFeedHead(1)],
+      ],
+    }),
+  },
+  {
+    is: [],
+    why: "a server that asks for its turn",
+    of: atomic({
+      absent: [slotKey("f", 1)],
+      sets: [
+        [slotKey("f", 1), new Uint8Array()],
+        [feedKey("f"), encodeRecord({ s: 1 })],
+      ],
     }),
   },
   {

@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { KvHandle } from "../../adapters/testing/simulated_kv.ts";
+import { readStates } from "../../server/log/history.ts";
 import type { StoreId } from "../../server/log/keys.ts";
 import {
   readHead,
@@ -148,8 +149,42 @@ async function checkStored(world: World, name: string): Promise<void> {
   if (!isDeepStrictEqual(read?.state, newest?.state)) {
     throw new Breach(`What is stored of ${name} is not what it is`);
   }
-  if (read && newest) await checkLog(world, { kv, id, read });
+  if (read && newest) {
+    await checkLog(world, { kv, id, read });
+    await checkPast(world, { kv, id, read });
+  }
   kv.close();
+}
+
+/** Every version from the floor on can be told, and is what it was. */
+async function checkPast(
+  { simulation, truth }: World,
+  { kv, id, read }: { kv: KvHandle; id: StoreId; read: ReadStore },
+): Promise<void> {
+  const { epoch, floor, version: newest } = read.head;
+  const oldest = Math.max(1, floor);
+  const versions = Array.from(
+    { length: newest - oldest + 1 },
+    (_, index) => oldest + index,
+  );
+  let states: readonly unknown[] | undefined;
+  try {
+    states = await simulation.until(readStates(kv, id, versions));
+  } catch (error) {
+    const now = await simulation.until(readHead(kv, id));
+    if (now && now.head.epoch === epoch && now.head.floor === floor) {
+      throw error;
+    }
+    return;
+  }
+  for (const [index, state] of states?.entries() ?? []) {
+    const moments = truth.of(id.name).momentsOf(versions[index]!, state); // one for each
+    if (!moments.some((moment) => moment.epoch === epoch)) {
+      throw new Breach(
+        `The past of ${id.name} at ${versions[index]} is not what it was`,
+      );
+    }
+  }
 }
 
 /** The log must reach down to its floor, unless that has just been raised. */

@@ -21,6 +21,8 @@ import {
   type Head,
   type LogEntry,
   type Mutation,
+  type SnapshotRef,
+  snapshotsOf,
 } from "../../server/log/records.ts";
 import type { KvKey } from "../../server/ports.ts";
 import { INITIAL, type Ledger } from "./application.ts";
@@ -234,7 +236,7 @@ export class Truth {
     const base = head.mintedFrom === undefined ? 0 : head.version;
     const state = head.mintedFrom === undefined
       ? INITIAL
-      : this.#snapshotOf(store.name, head);
+      : this.#snapshotOf(store.name, head, head.snapshot);
     if (store.life && head.mintedFrom === undefined) {
       throw new Breach(`Store ${store.name} was created while it existed`);
     }
@@ -267,9 +269,11 @@ export class Truth {
         `The log of ${store.name} was cut above its floor ${head.floor}`,
       );
     }
-    if (key[1] === "blob" && key[5] === head.snapshot?.id) {
+    if (
+      key[1] === "blob" && snapshotsOf(head).some(({ id }) => key[5] === id)
+    ) {
       throw new Breach(
-        `The snapshot of ${store.name} was swept while it was in use`,
+        `A snapshot of ${store.name} was swept while it was in use`,
       );
     }
   }
@@ -288,15 +292,24 @@ export class Truth {
     if (head.floor > (head.snapshot?.version ?? 0)) {
       throw new Breach(`The floor of ${name} is above its snapshot`);
     }
-    if (!head.snapshot) return;
-    const state = this.#snapshotOf(name, head);
-    const { version } = head.snapshot;
-    if (!isDeepStrictEqual(state, life.states[version - life.base])) {
+    const snapshots = snapshotsOf(head);
+    const [oldest] = snapshots;
+    if (head.floor > 0 && oldest?.version !== head.floor) {
       throw new Breach(
-        `The snapshot of ${name} at ${version} is not what the store was`,
+        `The log of ${name} begins at ${head.floor}, the snapshots at ${oldest?.version}`,
       );
     }
-    let next = version;
+    if (!head.snapshot) return;
+    for (const snapshot of snapshots) {
+      const { version } = snapshot;
+      const state = this.#snapshotOf(name, head, snapshot);
+      if (!isDeepStrictEqual(state, life.states[version - life.base])) {
+        throw new Breach(
+          `The snapshot of ${name} at ${version} is not what the store was`,
+        );
+      }
+    }
+    let next = head.snapshot.version;
     const id = { namespace: NAMESPACE, name };
     for (const { key } of this.#kv.entries(logPrefix(id, head.epoch))) {
       const last = Number(key.at(-1));
@@ -322,7 +335,11 @@ export class Truth {
     return decodeEntry(this.#bytesOf(String(key[3]), String(key[4]), blob));
   }
 
-  #snapshotOf(name: string, { epoch, snapshot }: Head): Ledger {
+  #snapshotOf(
+    name: string,
+    { epoch }: Head,
+    snapshot: SnapshotRef | undefined,
+  ): Ledger {
     if (!snapshot) {
       throw new Breach(`An epoch of ${name} begins without a state`);
     }

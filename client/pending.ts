@@ -1,0 +1,254 @@
+/**
+ * What a client has done to a store and the server has not confirmed yet: its
+ * writes, and its guesses at what its calls do. This module is browser compatible.
+ *
+ * @module
+ */
+import { HeadwaterError } from "../protocol/errors.ts";
+import type { ClientWrite } from "../protocol/frames.ts";
+import { isDisjoint } from "../protocol/overlap.ts";
+import { applyPatch, type Patch } from "../protocol/patch.ts";
+import type { Json } from "../protocol/value.ts";
+import type { PendingRequest } from "./outbox.ts";
+
+/** What a write or a guess makes of a state. */
+export interface Step {
+  /** The state with it; frozen. */
+  readonly state: Json;
+  /** What it changed. */
+  readonly patch: Patch;
+}
+
+/** A mutator, and what it is called with: what the server is told in place of a patch. */
+export interface NamedStep {
+  /** Its name in the contract. */
+  readonly mutator: string;
+  /** What its ids begin with. */
+  readonly seed: string;
+  /** What it is called with. */
+  readonly args?: Json;
+}
+
+/** Where the server's state stands. */
+export interface Base {
+  /** One life of the store; empty where there is nothing of it. */
+  readonly epoch: string;
+  /** Number of mutations since it began. */
+  readonly version: number;
+}
+
+/** One write or guess, from when it is made until the server's state contains it. */
+export class PendingEntry {
+  /** What it does; may run again, on a newer state. */
+  readonly make: (state: Json) => Step;
+  /** Whether it is a guess at what a call does: the server is not sent it. */
+  readonly isGuess: boolean;
+  /** Present where the server is to run a mutator. */
+  readonly named: NamedStep | undefined;
+  /** What it belongs to, once that is queued. */
+  request: PendingRequest | undefined;
+  /** The state that it was made on last. */
+  before: Json | undefined;
+  /** What it changes as things are; undefined where it cannot be made. */
+  patch: Patch | undefined;
+  /** Whether its patch may not mean any more what it meant. */
+  isStale = false;
+  /** Why it cannot be made. */
+  error: Error | undefined;
+  /** What the server was sent, and has not refused. */
+  sent: ClientWrite | undefined;
+
+  constructor(
+    make: (state: Json) => Step,
+    { isGuess = false, named }: {
+      isGuess?: boolean;
+      named?: NamedStep | undefined;
+    } = {},
+  ) {
+    this.make = make;
+    this.isGuess = isGuess;
+    this.named = named;
+  }
+}
+
+/** The entries of one store, in order, on top of what the server has confirmed. */
+export class Pending {
+  #entries: PendingEntry[] = [];
+  #server: Json;
+  #shown: Json;
+  /** What is shown has to be made again, once somebody asks for it. */
+  #isDue = false;
+
+  /** Nothing is pending on `server`. */
+  constructor(server: Json) {
+    this.#server = this.#shown = server;
+  }
+
+  /** Whether nothing is pending. */
+  get isEmpty(): boolean {
+    return this.#entries.length === 0;
+  }
+
+  /** The state with everything that is pending. */
+  get state(): Json {
+    this.#settle();
+    return this.#shown;
+  }
+
+  /** Puts an entry on top. What it throws passes through; then it is not added. */
+  add(entry: PendingEntry): void {
+    this.#settle();
+    // Writes build on writes alone: what is sent must not rest on a guess.
+    const base = entry.isGuess || !this.#hasGuesses
+      ? this.#shown
+      : this.#walk();
+    const { state, patch } = entry.make(base);
+    entry.before = base;
+    entry.patch = patch;
+    this.#entries.push(entry);
+    this.#shown = this.#hasGuesses ? this.#showAll() : state;
+  }
+
+  /** The server's next state contains these calls and writes; returns how many were pending. */
+  land(numbers: readonly number[]): number {
+    const before = this.#entries.length;
+    const landed = new Set(numbers);
+    this.#entries = this.#entries.filter(({ request }) =>
+      request?.number === undefined || !landed.has(request.number)
+    );
+    return before - this.#entries.length;
+  }
+
+  /**
+   * Takes the server's next state, to which `patch` has led; undefined where none
+   * has. `isOwn`: it holds nothing but what was landed.
+   */
+  arrive(server: Json, patch: Patch | undefined, isOwn: boolean): void {
+    this.#server = server;
+    this.#isDue = true;
+    if (isOwn) return;
+    for (const entry of this.#entries) {
+      entry.isStale ||= patch === undefined ||
+        !isDisjoint(patch, entry.patch ?? []);
+    }
+  }
+
+  /** Takes a request's entries out, which the server has not applied. */
+  drop(request: PendingRequest): void {
+    if (!this.#outdate(request)) return;
+    this.#entries = this.#entries.filter((entry) => entry.request !== request);
+  }
+
+  /** The server has refused a request's writes as they were: they are to be made anew. */
+  refuse(request: PendingRequest): void {
+    this.#outdate(request);
+    for (const entry of this.#entries) {
+      if (entry.request === request) entry.sent = undefined;
+    }
+  }
+
+  /** A request's writes as they are to be sent. */
+  toWrites(
+    request: PendingRequest,
+    name: string,
+    { epoch, version: base }: Base,
+  ): { readonly entry: PendingEntry; readonly write: ClientWrite }[] {
+    this.#settle();
+    const after = new Set<number>();
+    const writes: { entry: PendingEntry; write: ClientWrite }[] = [];
+    for (const entry of this.#entries) {
+      const number = entry.request?.number;
+      if (entry.isGuess) continue;
+      if (entry.request !== request) {
+        if (writes.length > 0) break;
+        if (number !== undefined) after.add(number);
+        continue;
+      }
+      const { patch, named, sent } = entry;
+      const place = { name, epoch, base, after: [...after] };
+      const made = named
+        ? { ...place, ...named }
+        : { ...place, patch: patch ?? [] };
+      // What cannot be made any more may have been applied as it was sent before.
+      writes.push({ entry, write: patch ? made : sent ?? made });
+    }
+    return writes;
+  }
+
+  get #hasGuesses(): boolean {
+    return this.#entries.some(({ isGuess }) => isGuess);
+  }
+
+  /** A request's writes, and those behind them, may not mean what they meant; false if it has none. */
+  #outdate(request: PendingRequest): boolean {
+    const first = this.#entries.findIndex((entry) => entry.request === request);
+    if (first < 0) return false;
+    for (const entry of this.#entries.slice(first)) entry.isStale = true;
+    this.#isDue = true;
+    return true;
+  }
+
+  #settle(): void {
+    if (!this.#isDue) return;
+    this.#isDue = false;
+    const state = this.#walk();
+    this.#shown = this.#hasGuesses ? this.#showAll() : state;
+  }
+
+  /**
+   * The server's state with all writes. Their patches are kept up to the first one
+   * that is stale, or does not fit: from there on they are made anew. A recipe that
+   * makes a new id would else make another one each time.
+   */
+  #walk(): Json {
+    let state = this.#server;
+    let isStale = false;
+    for (const entry of this.#entries) {
+      if (entry.isGuess) continue;
+      isStale ||= entry.isStale || entry.patch === undefined;
+      let step = isStale ? undefined : tryApply(state, entry.patch!); // stale without one
+      if (!step) {
+        isStale = true;
+        step = tryMake(entry, state);
+      }
+      entry.isStale = false;
+      entry.before = state;
+      entry.patch = step?.patch;
+      state = step?.state ?? state;
+    }
+    return state;
+  }
+
+  /** Writes and guesses, in order. */
+  #showAll(): Json {
+    let state = this.#server;
+    for (const entry of this.#entries) {
+      try {
+        state = entry.make(state).state;
+      } catch {
+        // A guess that does not fit any more, or a write that the server will refuse.
+      }
+    }
+    return state;
+  }
+}
+
+function tryApply(state: Json, patch: Patch): Step | undefined {
+  try {
+    return { state: applyPatch(state, patch, { freeze: true }), patch };
+  } catch (error) {
+    if (error instanceof HeadwaterError) return undefined;
+    throw error;
+  }
+}
+
+function tryMake(entry: PendingEntry, state: Json): Step | undefined {
+  entry.error = undefined;
+  try {
+    return entry.make(state);
+  } catch (error) {
+    // It is the user's code, and may throw anything.
+    entry.error = error instanceof Error ? error : new Error(String(error));
+    return undefined;
+  }
+}

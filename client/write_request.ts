@@ -1,0 +1,192 @@
+/**
+ * Writes of a client that take effect together, from when they are made until
+ * they are answered. This module is browser compatible.
+ *
+ * @module
+ */
+import { encodeFrame } from "../protocol/codec.ts";
+import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import { type ClientWrite, WRITES_PER_BATCH } from "../protocol/frames.ts";
+import type { Json } from "../protocol/value.ts";
+import { Deferred } from "./deferred.ts";
+import type { PendingRequest, Request, Sending } from "./outbox.ts";
+import type { PendingEntry } from "./pending.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** What a write has made. */
+export interface ClientWritten {
+  /** Version of the store that contains it. */
+  readonly version: number;
+}
+
+/** What happens when others have written meanwhile. */
+export type WritePolicy = "rebase" | "expectVersion";
+
+/** See the module's documentation. */
+export class WriteRequest implements Request {
+  readonly timesOut = false;
+  readonly #policy: WritePolicy;
+  readonly #stores = new Set<Subscription>();
+  /** Writes to stores of which there is nothing here. */
+  readonly #unseen: ClientWrite[] = [];
+  readonly #results: {
+    readonly name: string;
+    readonly written: Deferred<ClientWritten>;
+  }[] = [];
+  readonly #entries: PendingEntry[] = [];
+  #pending: PendingRequest | undefined;
+  #failure: Error | undefined;
+  /** Its writes as they were encoded last. */
+  #encoded: { readonly entry: PendingEntry; readonly write: ClientWrite }[] =
+    [];
+
+  constructor(policy: WritePolicy) {
+    this.#policy = policy;
+  }
+
+  /** The first store that it writes to. */
+  get name(): string {
+    return this.#results[0]?.name ?? "";
+  }
+
+  get action(): string {
+    return `write to store "${this.name}"`;
+  }
+
+  /** The stores that show it. */
+  get stores(): ReadonlySet<Subscription> {
+    return this.#stores;
+  }
+
+  /** Whether it does nothing. */
+  get isEmpty(): boolean {
+    return this.#results.length === 0;
+  }
+
+  /** Adds a write to a store that is here; what it throws passes through, and it is not added. */
+  add(subscription: Subscription, entry: PendingEntry): Promise<ClientWritten> {
+    this.#checkSize(subscription.name);
+    subscription.addEntry(entry);
+    this.#stores.add(subscription);
+    this.#entries.push(entry);
+    return this.#expect(subscription.name);
+  }
+
+  /** Adds a write by a mutator to a store of which there is nothing here. */
+  addUnseen(write: ClientWrite): Promise<ClientWritten> {
+    this.#checkSize(write.name);
+    this.#unseen.push(write);
+    return this.#expect(write.name);
+  }
+
+  /** It is queued. */
+  queued(pending: PendingRequest): void {
+    this.#pending = pending;
+    for (const entry of this.#entries) entry.request = pending;
+  }
+
+  /** Its writes have taken effect; `value` is what the server has answered. */
+  succeed(value: Json | undefined): void {
+    const versions = new Map(value as [string, number][] ?? []); // PROTOCOL.md, section 8
+    this.#drop();
+    for (const { name, written } of this.#results) {
+      written.resolve({ version: versions.get(name) ?? 0 });
+    }
+  }
+
+  /** They have not, as far as is known; returns why. */
+  fail(cause: unknown): Error {
+    this.#drop();
+    for (const store of this.#stores) {
+      for (const entry of this.#entries) store.undo.forget(entry);
+    }
+    const error = this.#failure ??
+      (cause instanceof Error ? cause : new Error(String(cause)));
+    for (const { written } of this.#results) written.rejectQuietly(error);
+    return error;
+  }
+
+  /** Takes everything back before it was queued. */
+  undo(cause: unknown): void {
+    const request: PendingRequest = {
+      number: undefined,
+      answer: new Deferred(),
+    };
+    this.queued(request);
+    this.fail(cause);
+  }
+
+  encode(sending: Sending): Uint8Array<ArrayBuffer> {
+    const request = this.#pending!; // nothing is sent before it is queued
+    this.#encoded = [...this.#stores].flatMap((store) =>
+      store.pending?.toWrites(request, store.name, store.base) ?? []
+    );
+    const writes = this.#encoded.map(({ write }) => write);
+    // On what others wrote it cannot be made again, and the server has nothing of it.
+    const failed = this.#encoded.find(({ entry }) =>
+      entry.error && !entry.sent
+    );
+    if (failed) throw failed.entry.error;
+    return encodeFrame({
+      type: "mut",
+      ...sending,
+      ...(this.#policy === "expectVersion" && { exact: true }),
+      writes: [...writes, ...this.#unseen],
+    });
+  }
+
+  /** @inheritdoc */
+  sent(): void {
+    for (const { entry, write } of this.#encoded) entry.sent = write;
+    this.#encoded = [];
+  }
+
+  /** @inheritdoc */
+  get isHeld(): boolean {
+    for (const store of this.#stores) if (store.isAsking) return true;
+    return false;
+  }
+
+  /** @inheritdoc */
+  rebase(): boolean {
+    for (const store of this.#stores) {
+      // Nothing would come to make it again on.
+      this.#failure = store.error;
+      if (this.#failure) return false;
+      store.refuse(this.#pending!); // it was sent
+    }
+    return true;
+  }
+
+  #expect(name: string): Promise<ClientWritten> {
+    const written = new Deferred<ClientWritten>();
+    this.#results.push({ name, written });
+    return written.promise;
+  }
+
+  #drop(): void {
+    for (const store of this.#stores) {
+      if (this.#pending) store.drop(this.#pending);
+    }
+  }
+
+  #checkSize(name: string): void {
+    const size = this.#results.length + 1;
+    if (size <= WRITES_PER_BATCH) return;
+    throw new LimitError(
+      `add a write to store "${name}" to the batch`,
+      "writesPerBatch",
+      WRITES_PER_BATCH,
+      size,
+    );
+  }
+}
+
+/** The error for a write to a store of which there is nothing here yet. */
+export function notHereError(name: string): HeadwaterError {
+  return new HeadwaterError(
+    "refused",
+    `Cannot write to store "${name}": its state is not here yet; await ready() before`,
+    { outcome: "notSent" },
+  );
+}
