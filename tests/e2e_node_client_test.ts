@@ -42,7 +42,7 @@ async function bundle(outfile: string): Promise<void> {
         name: "packages-of-deno",
         setup(build) {
           build.onResolve(
-            { filter: /^(@msgpack\/msgpack|ws)$/ },
+            { filter: /^(@msgpack\/msgpack|mutative\/.*|ws)$/ },
             ({ path }) => ({ path: require.resolve(path) }),
           );
         },
