@@ -40,10 +40,11 @@ const MAX_PENDING_CALLS = 10_000;
 const WINDOW_MESSAGES = 2;
 
 /**
- * Requests that are on their way at once. A server runs no more of one connection, and
- * what it has not come to is written on a base that gets older and older.
+ * Writes that are on their way at once. A server runs no more of one connection, and
+ * what it has not come to is written on a base that gets older and older. Calls have no
+ * base: they would only wait for each other's way.
  */
-const MAX_IN_FLIGHT = 64;
+const MAX_WRITES_IN_FLIGHT = 64;
 
 /** Cancelled calls in one message; the server takes short messages of them ahead of others. */
 const CANCELS_PER_MESSAGE = 64;
@@ -134,7 +135,7 @@ export class Outbox {
   /** Numbers of calls that the server may still be at, and nobody awaits any more. */
   #cancelled: number[] = [];
   #bytesInFlight = 0;
-  #inFlight = 0;
+  #writesInFlight = 0;
   #nextNumber = 1;
   #session: Session | undefined;
   #asked: "fresh" | "resumption" | "renewal" = "fresh";
@@ -247,7 +248,7 @@ export class Outbox {
     this.#isReady = false;
     // With its connection the server gives up what it was at for that.
     this.#cancelled = [];
-    this.#bytesInFlight = this.#inFlight = 0;
+    this.#bytesInFlight = this.#writesInFlight = 0;
     for (const call of this.#sent.values()) {
       call.bytes = 0;
       call.isResent = true;
@@ -263,7 +264,8 @@ export class Outbox {
     for (const call of this.#due) {
       if (isHeld && call.number === undefined) break;
       const { request } = call;
-      if (request.isHeld || this.#inFlight >= MAX_IN_FLIGHT) break;
+      if (request.isHeld) break;
+      if (isWrite(call) && this.#writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
       const frame = this.#tryEncode(call);
       if (!frame) continue;
       if (frame.length > messageBytes) {
@@ -277,7 +279,7 @@ export class Outbox {
       call.number ??= this.#nextNumber++;
       call.bytes = frame.length;
       this.#bytesInFlight += frame.length;
-      this.#inFlight++;
+      if (isWrite(call)) this.#writesInFlight++;
       this.#sent.set(call.number, call);
       request.sent?.();
       frames.push(frame);
@@ -410,7 +412,7 @@ export class Outbox {
   #landed(call: PendingCall): void {
     if (call.bytes === 0) return;
     this.#bytesInFlight -= call.bytes;
-    this.#inFlight--;
+    if (isWrite(call)) this.#writesInFlight--;
     call.bytes = 0;
   }
 
@@ -462,4 +464,9 @@ export class Outbox {
 
 function unknownOutcome({ name }: Request): string {
   return `Cannot tell whether "${name}" took effect: its session is over`;
+}
+
+/** Whether it is made on a base, and so can be asked to be made again. */
+function isWrite({ request }: PendingCall): boolean {
+  return request.rebase !== undefined;
 }

@@ -176,6 +176,23 @@ Deno.test("no more calls of one connection run at once than the limit says, and 
   assert.equal(most, 3);
 });
 
+Deno.test("calls of a client do not wait for the answers of those before them", async () => {
+  const count = 200;
+  let running = 0;
+  const gate = Promise.withResolvers<void>();
+  await using app = await startApp({
+    limits: { callsPerConnection: count },
+    define: (server) =>
+      server.handle("gather", async () => {
+        if (++running === count) gate.resolve();
+        await gate.promise;
+      }),
+  });
+  using client = connectClient(app.port, { rpcTimeoutMs: 3_000 });
+  await client.ready();
+  await Promise.all(Array.from({ length: count }, () => client.call("gather")));
+});
+
 /** A function that writes, hangs in its first run until it is stopped, and then fails. */
 function defineSlow(server: Server, { once = false } = {}) {
   const runs: string[] = [];
