@@ -14,9 +14,25 @@ Deno.test("examples/todo shares its state, keeps it, and ends by itself", async 
   {
     await using server = startServer(kv.path);
     await using first = await runClient(server, "Ship it");
-    assert.match(first.output, /^Added: Ship it$/m);
-    assert.match(first.output, /^Todos: \[x\] Ship it$/m);
-    assert.match(first.output, /^Room: Done: Ship it$/m);
+    const missing = 'Error: No store is defined for the name "Nowhere"';
+    const lines = first.output.trim().split("\n");
+    const clientId = lines[0]?.replace("I am ", "");
+    assert.deepEqual(lines.slice(1), [
+      "Todos: none",
+      "At once: Ship it",
+      "Todos: [ ] Ship it", // the guess
+      "Todos: [ ] Ship it", // with the server's id
+      "Added: Ship it",
+      "Todos: [x] Ship it",
+      "Event: I finished Ship it",
+      "Room: Done: Ship it",
+      'Refused: Cannot finish "nothing": there is no such item',
+      "Deleted: Room:general",
+      missing,
+    ]);
+    await server.line(new RegExp(`^${clientId} is here$`));
+    await server.line(/^The end of general$/);
+    await server.line(new RegExp(`^${clientId} has left$`));
     assert.equal((await server.kill("SIGTERM")).code, 0, server.output);
   }
   await using server = startServer(kv.path);

@@ -7,36 +7,46 @@
  * @module
  */
 import { createServer } from "@headwater/sync/server";
-import type { Message, Todo } from "./state.ts";
+import type { Room, Todos } from "./state.ts";
 
 const server = createServer({
   kv: Deno.env.get("TODO_KV") ?? ".headwater/todo.db",
 });
 
-const todos = server.createStore("Todos", { items: [] as Todo[] });
-const rooms = server.createStore("Room:*", { messages: [] as Message[] });
+const todos = server.createStore<Todos>("Todos", { items: [] });
+const rooms = server.createStore<Room>("Room:*", { messages: [] })
+  .onCreate((key) => ({ messages: [{ text: `Welcome to ${key}` }] }))
+  .onIdle((key) => console.log(`Nobody is in ${key}`))
+  .onTerminate((key) => console.log(`The end of ${key}`));
 
-server.handle("todos.add", async (args: { text: string }, ctx) => {
+server.handle("todos.add", async ({ text }: { text: string }, ctx) => {
   const id = ctx.id(); // the same again if the call is run again
   await todos.update((draft) => {
-    draft.items.push({ id, text: args.text, done: false });
+    draft.items.push({ id, text, done: false });
   });
   return { id };
 });
 
-server.handle("todos.finish", async (args: { id: string }) => {
-  const { value } = await todos.update((draft) => {
-    const todo = draft.items.find((item) => item.id === args.id);
-    if (todo === undefined) {
-      throw new Error(`Cannot finish "${args.id}": there is no such item`);
-    }
+server.handle("todos.finish", async ({ id }: { id: string }, { clientId }) => {
+  const { value: text } = await todos.update((draft) => {
+    const todo = draft.items.find((item) => item.id === id);
+    if (!todo) throw new Error(`Cannot finish "${id}": there is no such item`);
     todo.done = true;
     return todo.text;
   });
   await rooms.update("general", (draft) => {
-    draft.messages.push({ text: `Done: ${value}` });
+    draft.messages.push({ text: `Done: ${text}` });
   });
+  server.emit("finished", { text, by: clientId }); // to everybody, not stored
 });
+
+server.handle("rooms.close", async ({ room }: { room: string }) => {
+  await rooms.delete(room);
+});
+
+server.on("connection", (clientId) => console.log(`${clientId} is here`));
+server.on("disconnect", (clientId) => console.log(`${clientId} has left`));
+server.on("error", (error) => console.log(`Failed: ${error.message}`));
 
 await server.listen({ port: Number(Deno.env.get("PORT") ?? 4400) });
 console.log(`Todos at ws://localhost:${server.port}`);

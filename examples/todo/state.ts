@@ -19,3 +19,10 @@ export interface Message {
 export interface Room {
   messages: Message[];
 }
+
+/** What the event "finished" says. */
+export interface Finished {
+  text: string;
+  /** The client that has finished it. */
+  by: string;
+}

@@ -1,0 +1,69 @@
+/**
+ * Pages of the examples: bundled when an example starts, then served from memory.
+ *
+ * @module
+ */
+import * as esbuild from "esbuild";
+import type { Page, Server } from "@headwater/sync/server";
+
+/**
+ * Bundles `main.ts` and `style.css` beside an `index.html`, for the option `pages`
+ * of `createServer()`.
+ */
+export async function bundlePage(
+  folder: URL,
+): Promise<Record<string, Page>> {
+  const html = await Deno.readTextFile(new URL("index.html", folder));
+  try {
+    const { outputFiles } = await esbuild.build({
+      entryPoints: ["main.ts", "style.css"].map((name) => pathOf(name, folder)),
+      outdir: "/",
+      bundle: true,
+      minify: true,
+      write: false,
+      format: "esm",
+      target: "es2022",
+      plugins: [importMap],
+    });
+    const [script, style] = outputFiles.map(({ text }) => text);
+    return {
+      "/": { body: html, type: "text/html; charset=utf-8" },
+      "/main.js": {
+        body: script ?? "",
+        type: "text/javascript; charset=utf-8",
+      },
+      "/style.css": { body: style ?? "", type: "text/css; charset=utf-8" },
+    };
+  } finally {
+    await esbuild.stop();
+  }
+}
+
+/** Listens on `PORT`, or 4400, and closes the server when the process is asked to end. */
+export async function serve(server: Server, name: string): Promise<void> {
+  await server.listen({ port: Number(Deno.env.get("PORT") ?? 4400) });
+  console.log(`${name} at http://localhost:${server.port}`);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => void server.close());
+  }
+}
+
+/** Finds packages as Deno does: by the imports of `deno.json`. */
+const importMap: esbuild.Plugin = {
+  name: "import-map",
+  setup(build) {
+    build.onResolve(
+      { filter: /^[@\w]/ },
+      ({ path, kind }) =>
+        kind === "entry-point" ? undefined : { path: pathOf(path) },
+    );
+  },
+};
+
+/** The file that a package, or a path from a folder, stands for. */
+function pathOf(specifier: string, folder?: URL): string {
+  const url = new URL(
+    folder ? new URL(specifier, folder) : import.meta.resolve(specifier),
+  );
+  return decodeURIComponent(url.pathname);
+}
