@@ -21,11 +21,14 @@ export {
 
 export type {
   AccessContext,
+  Authenticate,
   CallContext,
   ConnectionInfo,
+  ConnectionRequest,
   ContractStoreOptions,
   CreateHook,
   CreateOptions,
+  Credentials,
   EmitOptions,
   FunctionHandler,
   FunctionOptions,
@@ -58,6 +61,7 @@ export type {
   StoreOptions,
   TerminateHook,
   UpdateOptions,
+  ViewContext,
   Writer,
   Written,
 } from "./server/mod.ts";
@@ -113,6 +117,7 @@ export type {
   StoreContract,
   StoreName,
   SubscriptionHandle,
+  TokenSource,
   WebSocketClass,
   WebSocketLike,
   WriteOptions,

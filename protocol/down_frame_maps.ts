@@ -54,6 +54,7 @@ export function toDownMap(frame: DownFrame): FrameMap {
         h: frame.heartbeatMs,
         b: frame.messageBytes,
         d: frame.serverId,
+        ...(frame.user !== undefined && { u: frame.user }),
       };
     case "snap":
       return { ...toSnapshotHead(frame), x: frame.state };
@@ -254,6 +255,7 @@ function toError(fields: FrameFields): ErrorFrame {
 }
 
 function toWelcome(fields: FrameFields): WelcomeFrame {
+  const user = fields.any("u");
   return {
     type: "welcome",
     protocol: fields.uint("v", 1),
@@ -264,5 +266,6 @@ function toWelcome(fields: FrameFields): WelcomeFrame {
     heartbeatMs: fields.uint("h"),
     messageBytes: fields.uint("b", 1),
     serverId: fields.string("d"),
+    ...(user !== undefined && { user }),
   };
 }

@@ -38,7 +38,7 @@ export interface ResumeToken {
   readonly writer: string;
 }
 
-/** First frame of a connection; sent again to begin a fresh session. */
+/** First frame of a connection; sent again to begin a fresh session, or with other credentials. */
 export interface HelloFrame {
   readonly type: "hello";
   /** Protocol version that the client speaks. */
@@ -51,7 +51,7 @@ export interface HelloFrame {
   readonly parts?: boolean;
   /** True where `own` frames are wanted. */
   readonly own?: boolean;
-  /** What shows the server who is behind the client. */
+  /** What shows the server who is behind the client; absent in a later hello: as before. */
   readonly token?: string;
 }
 
@@ -192,6 +192,8 @@ export interface WelcomeFrame {
   readonly messageBytes: number;
   /** Id of this run of the server. */
   readonly serverId: string;
+  /** Who is behind the client, where the server has found out. */
+  readonly user?: Json;
 }
 
 /** A whole state. */

@@ -4,7 +4,15 @@
  * @module
  */
 
-/** Limits of a server. Sizes in bytes, times in milliseconds. */
+/**
+ * Limits of a server, whole numbers: sizes in bytes, times in milliseconds, counts.
+ *
+ * - Sizes and counts are at least 1, times at least 0. Those of events, outboxes,
+ *   subscriptions and `recipeValueBytes` may be 0; `commitMs`, `helloMs` and `sessionMs`
+ *   are at least 1.
+ * - `Infinity` turns off `callsPerConnection`, `connections`, `connectionsPerAddress`,
+ *   `idleMs`, `queuedMutations`, `stallMs` and `subscriptionsPerConnection`.
+ */
 export interface Limits {
   /** One WebSocket message from a client. */
   messageBytes: number;
@@ -50,6 +58,11 @@ export interface Limits {
   sessionMs: number;
   /** How long a store without subscribers stays loaded. */
   idleMs: number;
+  /**
+   * With `authenticate`: how long a server may have been unable to ask whose access was
+   * revoked, before it serves nobody.
+   */
+  accessMs: number;
   /** How long a server may be silent before others take over what it had to do; at least 40. */
   leaseMs: number;
   /** The longest that patches of a busy store are gathered; 0: never. */
@@ -80,6 +93,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   commitMs: 5_000,
   sessionMs: 24 * 60 * 60 * 1000,
   idleMs: 60_000,
+  accessMs: 15_000,
   leaseMs: 60_000,
   fanoutMs: 16,
 };

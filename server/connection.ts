@@ -19,6 +19,7 @@ import {
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
+import type { ConnectionRequest } from "./authentication.ts";
 import { Bonds } from "./bonds.ts";
 import { Outbox, type Outboxes, type OutboxOwner } from "./outbox.ts";
 import type {
@@ -40,6 +41,18 @@ import { userIdOf } from "./stores/writer.ts";
  * would otherwise take a hundred times the limit.
  */
 const MESSAGE_COST_BYTES = 64;
+
+/** By what it is known who is behind a connection. */
+export interface Proof {
+  /** Present where somebody asks for it. */
+  request: ConnectionRequest | undefined;
+  /** What the client has shown last. */
+  token: string | undefined;
+  /** A hello is being answered. */
+  isAsking: boolean;
+  /** How often it was asked again. */
+  runs: number;
+}
 
 /** What comes out of the inbox. */
 export type ReceivedFrame = UpFrame | RefusedFrame;
@@ -75,6 +88,13 @@ export class Connection
   readonly calls = new RunningCalls();
   /** Whether the client is told which of its own calls a frame shows. */
   showsOwn = false;
+  /** Who is behind it, as far as that is known. */
+  readonly proof: Proof = {
+    request: undefined,
+    token: undefined,
+    isAsking: false,
+    runs: 0,
+  };
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
   readonly #inbox: Uint8Array[] = [];
@@ -307,6 +327,13 @@ export class Connection
     for (const answer of held) {
       if (!this.#held.includes(answer)) this.outbox.push(answer.frame);
     }
+  }
+
+  /** Ends a subscription, and says why. */
+  end(subscription: Subscription, error: ErrorBody): void {
+    subscription.end();
+    this.refuse(error, subscription.name);
+    this.finished(subscription);
   }
 
   /** @inheritdoc */

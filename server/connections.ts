@@ -5,11 +5,14 @@
  */
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
+import { matches } from "./access.ts";
+import type { ConnectionRequest } from "./authentication.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import type { Failures } from "./failures.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { Outboxes } from "./outbox.ts";
 import { partBytes } from "./part_queue.ts";
+import type { Revocation } from "./revocations.ts";
 import { Roster } from "./roster.ts";
 import type {
   Clock,
@@ -86,8 +89,20 @@ export class Connections {
     if (this.#connections.size > 0) this.#listen();
   }
 
-  /** Takes over an open socket. */
-  accept(socket: Socket, info: ConnectionInfo): SocketEvents {
+  /** Those of a user or client that were welcomed; all of them where neither is given. */
+  find(revocation?: Revocation): Connection[] {
+    return [...this.#connections].filter((connection) =>
+      connection.session && (!revocation || matches(revocation, connection))
+    );
+  }
+
+  /** Takes over an open socket; `request` is kept where it will be asked for. */
+  accept(
+    socket: Socket,
+    { request, ...info }: ConnectionInfo & {
+      request?: ConnectionRequest | undefined;
+    },
+  ): SocketEvents {
     const refusal = this.#refusal(info);
     if (refusal) {
       socket.close(...refusal);
@@ -117,6 +132,7 @@ export class Connections {
       failed: ({ clientId }, error, what) =>
         failures.tell(error, { code: "unavailable", what, clientId }),
     });
+    connection.proof.request = request;
     this.#connections.add(connection);
     if (info.address !== undefined) {
       this.#byAddress.set(

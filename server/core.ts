@@ -11,12 +11,14 @@ import { AtomicWriter } from "./log/atomic_writer.ts";
 import { BLOB_GRACE_MS, Sweeper } from "./log/blobs.ts";
 import { EventFeed } from "./log/event_feed.ts";
 import { FeedReader } from "./log/feed_reader.ts";
+import { revisionKey } from "./log/keys.ts";
 import type { FeedEvents } from "./log/feed_slot.ts";
 import { Lane } from "./log/lane.ts";
 import { PatientKv } from "./log/patient_kv.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Logger } from "./logger.ts";
 import type { Clock, OpenedKv, Random, Timer } from "./ports.ts";
+import { type RevocationListener, Revocations } from "./revocations.ts";
 import { Sessions } from "./sessions.ts";
 import type { Definitions } from "./stores/definition.ts";
 import { StoreRegistry } from "./stores/registry.ts";
@@ -40,7 +42,18 @@ export interface CoreOptions {
   readonly serverId: string;
   /** Takes events of another server. */
   readonly receiveEvents: (sent: FeedEvents) => void;
+  /** Who has to know whose access was revoked; nobody where it is absent. */
+  readonly access?: RevocationListener & {
+    /** How long it may be unknown. */
+    readonly accessMs: number | undefined;
+  };
 }
+
+const NOBODY: RevocationListener = {
+  isNeeded: () => false,
+  revoked: () => Promise.resolve(),
+  lost: () => {},
+};
 
 /** See the module's documentation. */
 export class Core {
@@ -50,6 +63,7 @@ export class Core {
   readonly answers: Answers;
   /** Where events for other servers are written. */
   readonly eventFeed: EventFeed;
+  readonly revocations: Revocations;
   readonly #feed: FeedReader | undefined;
   readonly #sweeper: Sweeper;
   readonly #clock: Clock;
@@ -70,6 +84,21 @@ export class Core {
       clock,
       random,
       sessionMs: limits.sessionMs,
+    });
+    const listener = options.access ?? NOBODY;
+    this.revocations = new Revocations({
+      kv,
+      clock,
+      random,
+      commitMs: limits.commitMs,
+      accessMs: options.access?.accessMs,
+      listener,
+      onError: (error) => {
+        logger.warn("It cannot be told whose access was revoked: {error}", {
+          error,
+        });
+        lifecycle.report(error);
+      },
     });
     this.answers = new Answers(kv, {
       clock,
@@ -134,6 +163,9 @@ export class Core {
       receive: (item) => this.stores.receive(item),
       receiveEvents: options.receiveEvents,
       checkAll: () => this.stores.checkAll(),
+      ...(listener.isNeeded() && {
+        bell: { key: revisionKey(), ring: () => this.revocations.ring() },
+      }),
       onError: (error) => {
         logger.warn("The feeds could not be read: {error}", { error });
         lifecycle.report(error);
@@ -146,6 +178,7 @@ export class Core {
     const core = new Core(options);
     try {
       await core.#feed?.start();
+      await core.revocations.start();
     } catch (error) {
       // Whoever asks next opens the KV anew; this handle would keep the process.
       await core.close();
@@ -160,6 +193,7 @@ export class Core {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#sweep?.cancel();
+    await this.revocations.close();
     await this.stores.close();
     await this.#feed?.close();
     await this.#sweeping;

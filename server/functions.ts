@@ -4,9 +4,9 @@
  * @module
  */
 import type { CallFrame } from "../protocol/frames.ts";
-import { cleanName } from "../protocol/value.ts";
 import type { CallContext, Caller } from "./call_context.ts";
 import { answerCall, type FunctionsEnvironment } from "./calls.ts";
+import { definedName } from "./defined_name.ts";
 import type { Answer } from "./sessions.ts";
 
 /**
@@ -50,7 +50,7 @@ export class Functions {
     handler: FunctionHandler<unknown, unknown>,
     options: FunctionOptions,
   ): void {
-    const clean = cleanName(name, "function", this.#nameLength);
+    const clean = definedName(name, "function", this.#nameLength);
     if (typeof handler !== "function") {
       throw new TypeError(
         `Cannot handle "${clean}": its handler is no function`,

@@ -37,7 +37,9 @@ import { Server } from "./server.ts";
  * await todos.update((draft) => void draft.items.push("Write it down"));
  * ```
  *
- * @throws {RangeError} if a limit is not a positive number.
+ * @throws {TypeError} if there is no such option or limit, or it is of another kind.
+ * @throws {RangeError} if a limit is out of its range, or `kv` neither a path,
+ * `":memory:"` nor an http(s) URL.
  */
 export function createServer<A extends App = App>(
   options: ServerOptions<A> = {},
@@ -91,6 +93,11 @@ export type {
 export { HeadwaterError, LimitError } from "../protocol/errors.ts";
 export { DEFAULT_LIMITS } from "../protocol/limits.ts";
 
+export type {
+  Authenticate,
+  ConnectionRequest,
+  Credentials,
+} from "./authentication.ts";
 export type { EmitOptions } from "./events.ts";
 export type { Page } from "./http/routes.ts";
 export type { Health } from "./http/routes.ts";
@@ -119,6 +126,7 @@ export type {
   TransactionStore,
 } from "./transaction.ts";
 export type { InterceptContext, Interceptor } from "./stores/intercept.ts";
+export type { ViewContext } from "./stores/views.ts";
 export type { AccessContext, Writer } from "./stores/writer.ts";
 export type {
   HistoryEntry,

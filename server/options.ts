@@ -4,6 +4,7 @@
  * @module
  */
 import type { App } from "../protocol/contract.ts";
+import type { Authenticate } from "./authentication.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Page } from "./http/routes.ts";
 import type { Kv } from "./ports.ts";
@@ -43,6 +44,39 @@ export interface ServerOptions<A extends App = App> {
    * @default false
    */
   readonly maskErrors?: boolean;
+  /**
+   * Says who is behind a client: asked at each connection, when the client has another
+   * `token`, and after {@linkcode Server.revoke}. What it returns is the user: any JSON
+   * value, at most 16 KiB. It is told to that client, and given to functions, mutators
+   * and the rules of stores. Without `authenticate` everybody is let in as null.
+   *
+   * - Where it returns null or throws, the connection is closed with 4003, which is
+   *   final for the client. The message of a {@linkcode HeadwaterError} is the reason;
+   *   what else is thrown goes into the log. One with the code `unavailable` lets the
+   *   client come back later.
+   * - Sessions belong to the user's `id` (or the user itself, where that is a text or a
+   *   number; else to all that is known of the user): nobody goes on with another's.
+   * - A server that could not ask the KV for `limits.accessMs` whose access was revoked
+   *   closes its connections with 4012, and lets nobody in before it can again.
+   *
+   * @example A token that is the name
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const names = new Map([["s3cret", { id: "ada", admin: true }]]);
+   * await using server = createServer({
+   *   kv: ":memory:",
+   *   authenticate: (_request, { token = "" }) => names.get(token) ?? null,
+   * });
+   * server.handle("whoami", (_: unknown, { user }) => user);
+   * await server.listen({ port: 0 });
+   * using client = createClient(`ws://localhost:${server.port}`, { token: "s3cret" });
+   * assert.deepEqual(await client.call("whoami"), { id: "ada", admin: true });
+   * ```
+   */
+  readonly authenticate?: Authenticate;
   /** Pages that are served beside the socket, by path. */
   readonly pages?: Readonly<Record<string, Page>>;
 }

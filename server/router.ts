@@ -16,12 +16,19 @@ import {
   type SubscribeFrame,
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
+import type { Access, Greeting } from "./access.ts";
 import type { Connection, ReceivedFrame } from "./connection.ts";
 import type { FunctionsEnvironment } from "./calls.ts";
 import type { Functions } from "./functions.ts";
+import type { Revocations } from "./revocations.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import { Subscription } from "./subscription.ts";
 import type { Writes } from "./writes.ts";
+
+/** What frames need that is in the KV. */
+export interface RouterEnvironment extends FunctionsEnvironment {
+  readonly revocations: Revocations;
+}
 
 /** What the frames are handled with, once the server has opened its KV. */
 export interface RouterOptions {
@@ -29,8 +36,9 @@ export interface RouterOptions {
   readonly serverId: string;
   readonly functions: Functions;
   readonly writes: Writes;
+  readonly access: Access;
   /** Opens the KV if it is not open yet. */
-  readonly open: () => Promise<FunctionsEnvironment>;
+  readonly open: () => Promise<RouterEnvironment>;
   readonly heartbeatMs: () => number;
 }
 
@@ -82,14 +90,15 @@ export class Router {
         `The server speaks protocol ${PROTOCOL_VERSION}, not ${frame.protocol}`;
       return connection.close(CLOSE.badVersion, reason);
     }
-    const { limits, serverId, heartbeatMs } = this.#options;
-    const { sessions, session, resumed } = await this.#begin(frame)
-      .catch((error) => {
-        connection.close(CLOSE.unavailable, "The server cannot reach its KV");
-        throw error;
-      });
-    // The socket may have ended while the secret was read: nobody would release the session.
-    if (connection.isClosed) return sessions.release(session);
+    const { limits, serverId, heartbeatMs, access } = this.#options;
+    const greeting = await this.#greet(connection, frame).catch((error) => {
+      connection.close(CLOSE.unavailable, "The server cannot reach its KV");
+      throw error;
+    });
+    if (!greeting) return;
+    const { sessions, session, resumed, user } = greeting;
+    const isKnown = connection.session !== undefined;
+    if (user !== null) connection.user = user;
     const before = connection.welcome(session);
     if (frame.parts) connection.outbox.cutLongMessages();
     if (frame.own) connection.showsOwn = true;
@@ -104,15 +113,22 @@ export class Router {
       heartbeatMs: heartbeatMs(),
       messageBytes: limits.messageBytes,
       serverId,
+      ...(user !== null && { user }),
     }));
+    if (isKnown) await access.review(connection);
   }
 
-  async #begin(
+  async #greet(
+    connection: Connection,
     frame: HelloFrame,
-  ): Promise<{ sessions: Sessions; session: Session; resumed: boolean }> {
-    const { sessions } = await this.#options.open();
-    const { session: resume, identity } = frame;
-    return { sessions, ...await sessions.begin({ resume, identity }) };
+  ): Promise<(Greeting & { sessions: Sessions }) | undefined> {
+    const { access, open } = this.#options;
+    const { sessions, revocations } = await open();
+    const greeting = await access.greet(connection, frame, {
+      sessions,
+      revocations,
+    });
+    return greeting && { sessions, ...greeting };
   }
 
   async #subscribe(
@@ -120,8 +136,15 @@ export class Router {
     frame: SubscribeFrame,
   ): Promise<void> {
     const { name, token } = frame;
-    const { limits, open } = this.#options;
+    const { limits, open, access } = this.#options;
     const existing = connection.subscriptions.get(name);
+    // Before the store is opened, which may create it.
+    const refusal = access.refusal(connection, name);
+    if (refusal) {
+      return existing
+        ? connection.end(existing, refusal)
+        : connection.refuse(refusal, name);
+    }
     if (
       !existing &&
       connection.subscriptions.size >= limits.subscriptionsPerConnection
@@ -139,15 +162,13 @@ export class Router {
     try {
       const { stores, namespace } = await open();
       const store = await stores.open({ namespace, name });
-      await subscription.attach(store, token);
+      const context = access.contextOf(connection, name);
+      await subscription.attach(store, token, context);
       connection.followed(subscription);
     } catch (error) {
       // Told already, where the store ended while it was read.
       if (subscription.isOver) return;
-      subscription.end();
-      const body = connection.explain(error, `The subscription to "${name}"`);
-      connection.refuse(body, name);
-      connection.finished(subscription);
+      access.fail(connection, subscription, error);
     }
   }
 

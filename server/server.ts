@@ -15,15 +15,17 @@ import type {
   StoreName,
 } from "../protocol/contract_lookup.ts";
 import { HeadwaterError } from "../protocol/errors.ts";
-import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
+import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
+import { Access } from "./access.ts";
+import { Authentication, type ConnectionRequest } from "./authentication.ts";
 import { CallScopes } from "./call_scope.ts";
+import { checkListenOptions, checkServerOptions } from "./checked_options.ts";
 import { Connections } from "./connections.ts";
 import { checkedEvent, checkedHandler, storeContract } from "./contract.ts";
-import { Core } from "./core.ts";
+import { Core, type CoreOptions } from "./core.ts";
 import { EventQueue } from "./event_queue.ts";
 import { type EmitOptions, Events } from "./events.ts";
-import type { FunctionsEnvironment } from "./calls.ts";
 import { Failures } from "./failures.ts";
 import {
   type FunctionHandler,
@@ -38,21 +40,14 @@ import {
   type ServerEvents,
   type ServerListener,
 } from "./lifecycle.ts";
-import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
 import { inTime } from "./log/patience.ts";
+import { isKvUrl } from "./kv_location.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { loggerOf } from "./logger.ts";
 import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
-import type {
-  HostFetch,
-  Kv,
-  Listener,
-  OpenedKv,
-  Ports,
-  Socket,
-  SocketEvents,
-} from "./ports.ts";
-import { Router } from "./router.ts";
+import type { HostFetch, Kv, Listener, OpenedKv, Ports } from "./ports.ts";
+import type { Revocation } from "./revocations.ts";
+import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
 import {
   type ContractStoreOptions,
@@ -95,6 +90,7 @@ export class Server<A extends App = any> {
   readonly #scopes: CallScopes;
   readonly #access: StoreAccess;
   readonly #transactions: Transactions;
+  readonly #rules: Access;
   readonly #connections: Connections;
   readonly #lifecycle: Lifecycle;
   readonly #failures: Failures;
@@ -114,18 +110,8 @@ export class Server<A extends App = any> {
   constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    for (const [name, value] of Object.entries(this.#limits)) {
-      if (!(value >= 0)) {
-        throw new RangeError(`Limit ${name} must be 0 or more, not ${value}`);
-      }
-    }
-    const { nameLength, eventBytes } = this.#limits;
-    if (eventBytes > SLOT_EVENT_BYTES) {
-      throw new RangeError(
-        `Limit eventBytes must be ${SLOT_EVENT_BYTES} or less, not ${eventBytes}`,
-      );
-    }
+    this.#limits = checkServerOptions(options);
+    const { nameLength } = this.#limits;
     this.#functions = new Functions(nameLength);
     this.#scopes = new CallScopes(ports.createAmbient());
     this.#access = new StoreAccess({
@@ -151,6 +137,7 @@ export class Server<A extends App = any> {
       masks: options.maskErrors ?? false,
     });
     this.#serverId = newId(ports.random);
+    this.#rules = this.#createAccess();
     this.#connections = this.#createConnections();
     this.#eventQueue = this.#createEventQueue();
     this.#events = new Events({
@@ -168,6 +155,7 @@ export class Server<A extends App = any> {
    * handle takes the key first. A definition costs nothing until it is used.
    *
    * @throws {TypeError} if the name is taken, or the initial state is not an object.
+   * @throws {HeadwaterError} `bad_name` if it cannot be a name, or `bad_value`.
    */
   createStore<T extends object>(
     name: IfOpen<A, "stores", `${string}:*`>,
@@ -299,6 +287,7 @@ export class Server<A extends App = any> {
    * resent; see {@linkcode FunctionHandler}.
    *
    * @throws {TypeError} if the function is handled already.
+   * @throws {HeadwaterError} `bad_name` if it cannot be a name.
    */
   handle<Args, R>(
     name: IfOpen<A, "functions", string>,
@@ -403,24 +392,60 @@ export class Server<A extends App = any> {
   }
 
   /**
-   * Opens the KV, and listens.
+   * Has all connections of a user, or of a client, asked anew who they are, on every
+   * server over the same KV, within 5 seconds: `authenticate` runs again with what the
+   * client has shown last.
    *
-   * @throws {TypeError} if the server listens already, or is closed.
+   * - Who is refused is closed with 4003; functions that run for it run to their end.
+   * - For who is not, the rules of stores are applied anew: what may not be read any
+   *   more is unsubscribed (`forbidden`), and views change.
+   * - Without `authenticate` the connections are closed.
+   *
+   * @example Signed out everywhere
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * const sessions = new Map([["s3cret", { id: "ada" }]]);
+   * await using server = createServer({
+   *   kv: ":memory:",
+   *   authenticate: (_request, { token = "" }) => sessions.get(token) ?? null,
+   * });
+   * sessions.delete("s3cret");
+   * await server.revoke({ userId: "ada" });
+   * ```
+   *
+   * @throws {TypeError} if it is neither a user nor a client.
+   */
+  async revoke(
+    whom: { readonly userId: string | number } | { readonly clientId: string },
+  ): Promise<void> {
+    const revocation = toRevocation(whom);
+    const { revocations } = await this.#open();
+    // Whoever is asked again does not belong to the call that may have made it necessary.
+    await this.#scopes.exit(() => revocations.revoke(revocation));
+  }
+
+  /**
+   * Opens the KV, and listens. A remote KV that does not answer is tried for 5 seconds.
+   *
+   * @throws {TypeError} if the server listens already, or is closed; or if there is no
+   * such option, or it is of another kind.
+   * @throws {RangeError} if an option's value cannot be used.
+   * @throws {Error} if the KV cannot be opened, or the port is in use; the message says
+   * which.
    */
   async listen(options: ListenOptions = {}): Promise<void> {
-    const { heartbeatMs = 30_000, transport = "native" } = options;
-    if (!(heartbeatMs >= 0)) {
-      throw new RangeError(`heartbeatMs must be 0 or more, not ${heartbeatMs}`);
-    }
-    if (transport !== "native" && transport !== "hardened") {
-      throw new RangeError(
-        `transport must be "native" or "hardened", not "${transport}"`,
-      );
-    }
+    checkListenOptions(options);
+    const { heartbeatMs = 30_000 } = options;
     if (this.#closed) {
       throw new TypeError("Cannot listen: the server is closed");
     }
-    if (this.#listening) throw new TypeError("Cannot listen twice");
+    if (this.#listening) {
+      const where = this.#listener
+        ? `the server listens on port ${this.#listener.port} already`
+        : "the server is about to listen";
+      throw new TypeError(`Cannot listen twice: ${where}`);
+    }
     this.#connections.heartbeatMs = heartbeatMs;
     this.#listening = this.#listen(options);
     try {
@@ -527,10 +552,13 @@ export class Server<A extends App = any> {
     const { kv = ".headwater/state.db", sync = true } = this.#options;
     const { clock, random } = this.#ports;
     const waiting = { clock, random, limitMs: this.#limits.commitMs };
-    const opened = typeof kv === "string"
+    const opened = typeof kv !== "string"
+      ? lend(kv)
+      // It has a patience of its own, and knows why there is no answer.
+      : isKvUrl(kv)
+      ? await this.#ports.openKv(kv)
       // Several isolates that start at once all set up the same file.
-      ? await whileLocked(waiting, () => this.#ports.openKv(kv))
-      : lend(kv);
+      : await whileLocked(waiting, () => this.#ports.openKv(kv));
     const core = await Core.open({
       opened,
       clock,
@@ -543,6 +571,7 @@ export class Server<A extends App = any> {
       lifecycle: this.#lifecycle,
       serverId: this.#serverId,
       receiveEvents: (sent) => this.#events.receive(sent),
+      access: this.#toRevocationListener(),
     });
     this.#openCore = core;
     return core;
@@ -563,8 +592,35 @@ export class Server<A extends App = any> {
     });
   }
 
+  #createAccess(): Access {
+    const { authenticate } = this.#options;
+    const failures = this.#failures;
+    const scopes = this.#scopes;
+    const { clock } = this.#ports;
+    return new Access({
+      definitions: this.#definitions,
+      namespace: NAMESPACE,
+      failures,
+      limits: this.#limits,
+      authentication: authenticate &&
+        new Authentication({ authenticate, clock, failures, scopes }),
+      find: (revocation) => this.#connections.find(revocation),
+    });
+  }
+
+  #toRevocationListener(): NonNullable<CoreOptions["access"]> {
+    const isAsked = this.#options.authenticate !== undefined;
+    return {
+      isNeeded: () => isAsked || this.#definitions.areForSome,
+      revoked: (revocation) => this.#rules.revoked(revocation),
+      lost: () => this.#rules.lost(),
+      accessMs: isAsked ? this.#limits.accessMs : undefined,
+    };
+  }
+
   #createConnections(): Connections {
     const router = new Router({
+      access: this.#rules,
       limits: this.#limits,
       serverId: this.#serverId,
       functions: this.#functions,
@@ -590,9 +646,10 @@ export class Server<A extends App = any> {
     });
   }
 
-  async #environment(): Promise<FunctionsEnvironment> {
-    const { sessions, stores, answers } = await this.#open();
+  async #environment(): Promise<RouterEnvironment> {
+    const { sessions, stores, answers, revocations } = await this.#open();
     return {
+      revocations,
       clock: this.#ports.clock,
       scopes: this.#scopes,
       namespace: NAMESPACE,
@@ -611,8 +668,13 @@ export class Server<A extends App = any> {
       pages,
       trustProxy,
       health: () => this.health(),
-      upgrade: (request, address) =>
-        this.#ports.upgrade(request, (socket) => this.#accept(socket, address)),
+      upgrade: (request, address) => {
+        const info = { address, request: this.#toRequest(request, address) };
+        return this.#ports.upgrade(
+          request,
+          (socket) => this.#connections.accept(socket, info),
+        );
+      },
       onError: (error) => {
         this.#logger.error("A request failed: {error}", { error });
         this.#lifecycle.report(error);
@@ -620,8 +682,16 @@ export class Server<A extends App = any> {
     });
   }
 
-  #accept(socket: Socket, address: string | undefined): SocketEvents {
-    return this.#connections.accept(socket, { address });
+  /** What is known of a request, where somebody will ask for it. */
+  #toRequest(
+    { url, headers: sent }: Request,
+    address: string | undefined,
+  ): ConnectionRequest | undefined {
+    if (!this.#options.authenticate) return undefined;
+    // Copied now: a request that was answered cannot be read any more.
+    const headers = new Headers(sent);
+    headers.delete("cookie");
+    return { url, headers, address };
   }
 }
 
@@ -630,11 +700,23 @@ function rulesOf({ schema, version, migrate }: StoreContract): StateRules {
   return { schema, version, ...(migrate && { migrate }) };
 }
 
+function toRevocation(
+  whom: { readonly userId: string | number } | { readonly clientId: string },
+): Revocation {
+  const id: unknown = "userId" in whom ? whom.userId : whom.clientId;
+  const isUser = "userId" in whom;
+  if (typeof id !== "string" && !(isUser && typeof id === "number")) {
+    throw new TypeError(
+      "Cannot revoke: it takes the id of a user or of a client",
+    );
+  }
+  return isUser ? { userId: String(id) } : { clientId: String(id) };
+}
+
 /** Who reads or writes a store is told what it means for that, whatever the KV said. */
 function refuseStores(cause: unknown): never {
-  if (cause instanceof HeadwaterError || cause instanceof TypeError) {
-    throw cause;
-  }
+  // Deno's KV throws a TypeError where its file is locked: that is no word for users.
+  if (cause instanceof HeadwaterError) throw cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   throw new HeadwaterError("unavailable", `Cannot open the KV: ${reason}`, {
     cause,

@@ -47,6 +47,10 @@ const SESSION_OVERHEAD_BYTES = 2 * 1024;
 /** What a kept answer costs beside its frame; small frames share buffers. */
 const KEPT_OVERHEAD_BYTES = 512;
 
+/** Parts of a token that belongs to a principal, and which of them says so. */
+const OWNED_PARTS = 5;
+const OWNER_PART = 3;
+
 /** One session, as this server knows it. */
 export class Session {
   readonly id: string;
@@ -191,33 +195,47 @@ export class Sessions {
 
   /**
    * The session of a connection: the one that `resume` proves, or a fresh one,
-   * for the client that `identity` proves.
+   * for the client that `identity` proves. Neither proves anything where it was
+   * issued to another `principal`.
    */
   async begin(
-    { resume, identity }: {
+    { resume, identity, principal }: {
       resume?: string | undefined;
       identity?: string | undefined;
+      /** Whom the session belongs to, where that is known. */
+      principal?: string | undefined;
     },
   ): Promise<{ session: Session; resumed: boolean }> {
     const secret = await this.#getSecret();
+    const owner = principal === undefined ? "" : ownerOf(principal, secret);
     const known = resume === undefined
       ? undefined
-      : this.#verify(resume, secret);
+      : this.#verify(resume, secret, owner);
     if (known && !this.isExpired(known)) {
       return { session: this.#hold(known), resumed: true };
     }
     const before = known ??
-      (identity === undefined ? undefined : this.#verify(identity, secret));
+      (identity === undefined
+        ? undefined
+        : this.#verify(identity, secret, owner));
     const fields = {
       id: newId(this.#random),
       clientId: before?.clientId ?? newId(this.#random),
       issuedAtMs: Math.floor(this.#clock.now()),
     };
-    const token = sign(fields, secret);
+    const token = sign(fields, secret, owner);
     return {
       session: this.#hold(new Session({ ...fields, token })),
       resumed: false,
     };
+  }
+
+  /** The client that a token was issued to, whomever that belonged to. */
+  async clientOf(token: string): Promise<string | undefined> {
+    const secret = await this.#getSecret();
+    const parts = token.split(".");
+    const owner = parts.length === OWNED_PARTS ? parts[OWNER_PART] : "";
+    return this.#verify(token, secret, owner ?? "")?.clientId;
   }
 
   /** Whether the session is past its time: what it wrote may be forgotten. */
@@ -289,15 +307,17 @@ export class Sessions {
     return live.session;
   }
 
-  #verify(token: string, secret: Uint8Array): Session | undefined {
-    const [clientId = "", id = "", issued = "", ...rest] = token.split(".");
+  #verify(
+    token: string,
+    secret: Uint8Array,
+    owner: string,
+  ): Session | undefined {
+    const [clientId = "", id = "", issued = ""] = token.split(".");
     const issuedAtMs = Number.parseInt(issued, 36);
-    if (rest.length !== 1 || !Number.isSafeInteger(issuedAtMs)) {
-      return undefined;
-    }
+    if (!Number.isSafeInteger(issuedAtMs)) return undefined;
     const fields = { id, clientId, issuedAtMs };
     // The signed text is made anew, so there is one token for each session.
-    return isEqual(sign(fields, secret), token)
+    return isEqual(sign(fields, secret, owner), token)
       ? new Session({ ...fields, token })
       : undefined;
   }
@@ -329,9 +349,17 @@ function sign(
     issuedAtMs: number;
   },
   secret: Uint8Array,
+  owner: string,
 ): string {
-  const text = `${clientId}.${id}.${issuedAtMs.toString(36)}`;
+  const parts = [clientId, id, issuedAtMs.toString(36)];
+  if (owner !== "") parts.push(owner);
+  const text = parts.join(".");
   return `${text}.${toText(mac(secret, `session.${text}`))}`;
+}
+
+/** What stands for a principal in a token, and tells nothing of it. */
+function ownerOf(principal: string, secret: Uint8Array): string {
+  return toText(mac(secret, `principal.${principal}`).subarray(0, 12));
 }
 
 /** HMAC-SHA-256 (RFC 2104). */

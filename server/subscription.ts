@@ -19,6 +19,7 @@ import type {
 import type { JointReceiver } from "./stores/joint_delivery.ts";
 import { answerSubscription } from "./stores/resume.ts";
 import type { Store } from "./stores/store.ts";
+import type { AccessContext } from "./stores/writer.ts";
 
 /** Whoever has subscriptions. */
 export interface SubscriptionOwner extends JointReceiver {
@@ -45,6 +46,8 @@ export class Subscription implements Subscriber {
   readonly name: string;
   readonly #owner: SubscriptionOwner;
   #store: Store | undefined;
+  /** That of the store, or of the view of it that is followed. */
+  #fanout: Fanout | undefined;
   /** Version that was sent; undefined: nothing yet. */
   #sent: number | undefined;
   #isAnswering = true;
@@ -79,14 +82,20 @@ export class Subscription implements Subscriber {
     return !this.#store.isGone;
   }
 
-  /** Begins to follow the store, from what the client has. */
-  async attach(store: Store, token: ResumeToken | undefined): Promise<void> {
+  /** Begins to follow the store as `context` may see it, from what the client has. */
+  async attach(
+    store: Store,
+    token: ResumeToken | undefined,
+    context: AccessContext,
+  ): Promise<void> {
     if (this.#isOver) return;
     this.#isAnswering = true;
     this.#store = store;
-    store.fanout.add(this);
-    const answer = await this.#answer(store, token);
-    if (this.#isOver) return;
+    const fanout = store.views?.open(context) ?? store.fanout;
+    this.#follow(store, fanout);
+    const answer = await this.#answer(store, token, fanout);
+    // It is over, or another view is followed by now.
+    if (this.#isOver || this.#fanout !== fanout) return;
     this.#isAnswering = false;
     this.#sent = undefined;
     // A snapshot is made anew when it can be sent. What was missed is kept: another store's
@@ -96,8 +105,15 @@ export class Subscription implements Subscriber {
     if (this.#owner.outbox.isFull || this.#owner.isBound(this)) {
       return this.lag();
     }
-    this.#sendHeld(store.fanout);
-    if (this.#sent !== store.fanout.position.version) this.lag();
+    this.#sendHeld(fanout);
+    if (this.#sent !== fanout.position.version) this.lag();
+  }
+
+  /** There is another user: follows the view that is theirs, if that is another one. */
+  async review(context: AccessContext): Promise<void> {
+    const store = this.#store;
+    if (!store?.views || store.views.open(context) === this.#fanout) return;
+    await this.attach(store, undefined, context);
   }
 
   /** @inheritdoc */
@@ -163,9 +179,11 @@ export class Subscription implements Subscriber {
   /** Sends what was missed as one delta, or as a snapshot where that is shorter. */
   flush(): void {
     if (!this.#isDirty || this.#isOver || !this.#store) return;
-    const { fanout } = this.#store;
+    const fanout = this.#fanout ?? this.#store.fanout;
     // Gathered patches would begin below what is sent now.
-    fanout.flush();
+    this.#store.fanout.flush();
+    // A view that cannot be made is over.
+    if (this.#isOver) return;
     this.#isDirty = false;
     this.#sendHeld(fanout);
     const { version } = fanout.position;
@@ -180,20 +198,33 @@ export class Subscription implements Subscriber {
   /** Stops following. */
   end(): void {
     this.#isOver = true;
-    this.#store?.fanout.delete(this);
-    this.#store = undefined;
+    this.#fanout?.delete(this);
+    this.#store = this.#fanout = undefined;
     this.#held = undefined;
+  }
+
+  #follow(store: Store, fanout: Fanout): void {
+    const before = this.#fanout;
+    this.#fanout = fanout;
+    if (!before || before === fanout) return fanout.add(this);
+    // Nothing of what was followed leads to the other, and nothing more of it may be sent.
+    this.#sent = this.#held = undefined;
+    this.#isDirty = false;
+    if (store.views) return store.views.move(this, before, fanout);
+    fanout.add(this);
+    before.delete(this);
   }
 
   /** The answer to the subscription; not before the other stores of a transaction are there, too. */
   async #answer(
     store: Store,
     token: ResumeToken | undefined,
+    fanout: Fanout,
   ): Promise<StoreAnswer> {
     for (let count = 1;; count++) {
       const { released } = store.fanout;
       if (released) await released;
-      const answer = await answerSubscription(store, token);
+      const answer = await answerSubscription(store, token, fanout);
       if (!store.fanout.released || count === ANSWERS) return answer;
     }
   }

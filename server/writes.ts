@@ -210,6 +210,13 @@ export class Writes {
         { outcome: "notApplied" },
       );
     }
+    if ("patch" in write && definition.view) {
+      throw new HeadwaterError(
+        "refused",
+        `Cannot write to store "${name}" by a patch: it shows views, which patches do not fit; use a mutator`,
+        { outcome: "notApplied" },
+      );
+    }
     const origin: Origin = {
       session: session.id,
       issuedAtMs: session.issuedAtMs,

@@ -16,6 +16,8 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
 
 /** A TCP proxy that can cut, stall and refuse: the failures that a WebSocket cannot make by itself. */
 export class TcpProxy implements AsyncDisposable {
+  /** Sees all that goes to clients. */
+  onDown: (bytes: Uint8Array) => void = () => {};
   readonly #targetPort: number;
   readonly #server = createServer((down) => this.#accept(down));
   readonly #pairs = new Map<TcpSocket, TcpSocket>();
@@ -116,7 +118,10 @@ export class TcpProxy implements AsyncDisposable {
     down.on("data", (chunk: Buffer) => {
       if (!this.#swallowed.has(down)) up.write(chunk);
     });
-    up.on("data", (chunk: Buffer) => this.#forward(chunk, { up, down }));
+    up.on("data", (chunk: Buffer) => {
+      this.onDown(chunk);
+      this.#forward(chunk, { up, down });
+    });
     if (this.#isStalled) up.pause();
   }
 

@@ -294,6 +294,7 @@ const FIELDS: Record<string, Record<string, readonly string[]>> = {
     h: [],
     b: [],
     d: ["string"],
+    u: Object.keys(KINDS),
   },
   snap: {
     t: [],
@@ -356,6 +357,7 @@ Deno.test("decodeUp() and decodeDown() refuse every field of a wrong kind", () =
 Deno.test("decodeUp() and decodeDown() refuse frames without a field that they need", () => {
   const optional: Record<string, string> = {
     hello: "sipok",
+    welcome: "u",
     rpc: "ora",
     mut: "orx",
     patch: "fw",

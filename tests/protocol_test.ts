@@ -64,6 +64,8 @@ const GOLDEN: Record<string, string> = {
   "pong": "81a17427",
   "parts": "82a17428a162ce000f4240",
   "own": "83a17429a16ea5546f646f73a163930708cd012c",
+  "welcome of a user":
+    "8aa17420a17601a163a46b336639a173aa6332567a63326c766267a172c3a16cce05265c00a168cd3a98a162ce00040000a164a27337a17582a2696407a46e616d65a3416461",
   "res with the id of a logged error":
     "83a17423a16903a16583a163af66756e6374696f6e5f6661696c6564a16da24e6fa169a3663030",
 };
@@ -86,6 +88,7 @@ const ADDED = [
   "mut of a batch, resent",
   "cancel",
   "own",
+  "welcome of a user",
   "res with the id of a logged error",
   "evt with its order",
 ];

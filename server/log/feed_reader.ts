@@ -10,7 +10,7 @@
  *
  * @module
  */
-import type { Clock, Kv, KvEntry, Timer } from "../ports.ts";
+import type { Clock, Kv, KvEntry, KvKey, Timer } from "../ports.ts";
 import { FEED_MS } from "./commit.ts";
 import { decodeFeedHead } from "./event_record.ts";
 import {
@@ -53,6 +53,8 @@ export interface FeedReaderOptions {
   readonly receiveEvents: (sent: FeedEvents) => void;
   /** Checks the heads of everything that is loaded. */
   readonly checkAll: () => Promise<void>;
+  /** Another key to be watched, and what to do when it may have changed. */
+  readonly bell?: { readonly key: KvKey; readonly ring: () => void };
   readonly onError: (error: unknown) => void;
 }
 
@@ -226,14 +228,19 @@ export class FeedReader {
   }
 
   async #runWatch(): Promise<void> {
-    const { kv, clock, onError } = this.#options;
+    const { kv, clock, bell, onError } = this.#options;
+    const keys = bell ? [bellKey(), bell.key] : [bellKey()];
+    let heard: string | null | undefined;
     while (!this.#isClosed) {
       try {
-        this.#watch = kv.watch([bellKey()]).getReader();
+        this.#watch = kv.watch(keys).getReader();
         for (;;) {
-          const { done } = await this.#watch.read();
+          const { done, value } = await this.#watch.read();
           if (done) break;
           this.ring();
+          const stamp = value[1]?.versionstamp;
+          if (stamp !== heard) bell?.ring();
+          heard = stamp;
         }
       } catch (error) {
         if (!this.#isClosed) onError(error);

@@ -163,6 +163,16 @@ export function headRange(
   return { start: [...key, prefix], end: [...key, end] };
 }
 
+/** Counts the times that users or clients were to be asked again who they are. */
+export function revisionKey(): KvKey {
+  return [PREFIX, "revoked"];
+}
+
+/** One of these times. */
+export function revocationKey(id: string): KvKey {
+  return [...revisionKey(), id];
+}
+
 /** The secret that signs session tokens. */
 export function secretKey(): KvKey {
   return [PREFIX, "secret"];

@@ -253,17 +253,31 @@ export class CommitQueue {
     return promise;
   }
 
-  /** Runs mutations of whoever holds the store on a working copy. */
-  runHeld(mutations: readonly HeldMutation[], start: RunStart): Batch {
+  /** Runs mutations of whoever holds the store on a working copy, one in each step but the first. */
+  runHeld(
+    mutations: readonly HeldMutation[],
+    start: RunStart,
+  ): Generator<undefined, Batch> {
     const own = new CommitQueue(this.#name, this.#limits, this.#guard);
     // Told by the holder what became of them, and not by a queue.
     const nobody = { resolve: () => {}, reject: () => {} };
     own.#pending = mutations.map((mutation) => ({ ...mutation, ...nobody }));
-    return own.run(start, Infinity);
+    return own.#steps(start, Infinity);
   }
 
   /** Runs what waits, up to a deletion or `maxBytes`, on a working copy. */
   run(start: RunStart, maxBytes: number): Batch {
+    const steps = this.#steps(start, maxBytes);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  *#steps(
+    start: RunStart,
+    maxBytes: number,
+  ): Generator<undefined, Batch> {
     const { numbers } = start;
     let { state, stateBound, initialized } = start;
     const mutations: Mutation[] = [];
@@ -274,6 +288,7 @@ export class CommitQueue {
     for (const pending of this.#pending) {
       if (!("change" in pending)) break;
       if (mutations.length >= MUTATIONS_PER_COMMIT) break;
+      yield;
       const { origin, writer, forgetsRefusal } = pending.source;
       const seen = origin &&
         (numbers.find(origin, pending.source.isResent) ??

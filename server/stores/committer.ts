@@ -15,8 +15,7 @@ import { encodePast } from "../log/past.ts";
 import type { Participant } from "../log/participant.ts";
 import {
   entryVersion,
-  type Origin,
-  type Refusal,
+  type Mutation,
   type TogetherRef,
 } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
@@ -176,16 +175,20 @@ export class Committer implements Participant {
     return origin && this.#memory.numbers.find(origin, isResent);
   }
 
-  /** Runs mutations of whoever holds the store on a working copy. */
-  runHeld(mutations: readonly HeldMutation[]): Batch {
+  /** Reads what was committed before this was called, though it is held. */
+  reread(): Promise<void> {
+    return this.#follower.reread();
+  }
+
+  /** Runs mutations of whoever holds the store on a working copy, one in each step but the first. */
+  runHeld(mutations: readonly HeldMutation[]): Generator<undefined, Batch> {
     return this.#queue.runHeld(mutations, this.#memory.toRunStart());
   }
 
-  /** A batch that changes nothing but that the refusal of a numbered write is remembered. */
-  refuseHeld(origin: Origin, refused: Refusal): Batch {
-    const mutations = [{ patch: [], origin, refused }];
+  /** A batch of mutations that leave the state as it is. */
+  recordHeld(mutations: readonly Mutation[]): Batch {
     const start = this.#memory.toRunStart();
-    return { ...start, mutations, sizes: [0], outcomes: [] };
+    return { ...start, mutations, sizes: mutations.map(() => 0), outcomes: [] };
   }
 
   /** The commit of a batch of whoever holds the store, which must be ready. */

@@ -5,7 +5,8 @@
  * @module
  */
 import type { StateRules } from "../../protocol/contract.ts";
-import { cleanName } from "../../protocol/value.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { definedName } from "../defined_name.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
 import type { Guard } from "./commit_queue.ts";
 import { conform } from "./conform.ts";
@@ -15,10 +16,55 @@ import {
   type Interceptor,
 } from "./intercept.ts";
 import { fitState, type StateObject, toState } from "./state.ts";
+import type { ViewContext, ViewRules } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
 
 /** Behaviour of the stores of one definition. */
 export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
+  /**
+   * Whether clients may subscribe to a store: all, none, or those for which this
+   * returns true. It is asked before the store is loaded or created, and again
+   * whenever the user behind a connection has changed: who may not any more gets
+   * nothing further of it.
+   *
+   * @default true
+   */
+  readonly read?: boolean | ((context: AccessContext) => boolean);
+  /**
+   * What subscribers see in the place of the state; nothing else of it is sent to
+   * them. Any JSON value.
+   *
+   * - It is made once for each audience and each change (under load, for some changes
+   *   together), however many subscribers there are; what differs is sent.
+   * - It must be synchronous, and depend on nothing but the state and the audience:
+   *   the context is that of one of those who belong to it.
+   * - Clients write to such a store by named mutators, not by patches. A mutator runs on
+   *   the view in the client, and on the state in the server: it has to bear both.
+   * - That the store has changed, and how often, is told in any case, by its version.
+   *
+   * @example Everybody sees their own hand of cards
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * server.createStore("Game", {
+   *   table: [] as string[],
+   *   hands: {} as Record<string, string[]>,
+   * }, {
+   *   audience: ({ clientId }) => clientId,
+   *   view: ({ table, hands }, { audience }) => ({
+   *     table,
+   *     hand: hands[audience] ?? [],
+   *   }),
+   * });
+   * ```
+   */
+  view?(state: T, context: ViewContext): unknown;
+  /**
+   * Who sees the same: subscribers for whom this returns the same text share a view.
+   * By default each user has one, and each client where there is no user.
+   */
+  audience?(context: AccessContext): string;
   /**
    * Whether clients may write to a store, by patches and mutators: all, none, or
    * those for which this returns true. Functions write in any case.
@@ -82,6 +128,9 @@ export class StoreDefinition {
   onTerminate: TerminateHook | undefined;
   onIdle: IdleHook | undefined;
   readonly selfDestruct: SelfDestruct | undefined;
+  /** What its subscribers see, where that is not the state. */
+  readonly view: ViewRules | undefined;
+  readonly #read: boolean | ((context: AccessContext) => boolean);
   readonly #write: boolean | ((context: AccessContext) => boolean);
   readonly #intercept: Interceptor<unknown> | undefined;
 
@@ -89,7 +138,7 @@ export class StoreDefinition {
    * Checks and copies what `createStore` was given.
    *
    * @throws {HeadwaterError} `bad_name`, `bad_value`, or `invalid` by the schema.
-   * @throws {TypeError} if the pattern or the initial state is of the wrong kind.
+   * @throws {TypeError} if the initial state is of the wrong kind.
    * @throws {RangeError} if an option is not a positive number.
    */
   constructor(
@@ -98,11 +147,12 @@ export class StoreDefinition {
     options: StoreOptions,
     nameLength: number,
   ) {
-    const name = cleanName(pattern, "store", nameLength);
+    const name = definedName(pattern, "store", nameLength);
     this.isDynamic = name.endsWith(":*");
     this.prefix = this.isDynamic ? name.slice(0, -1) : name;
     if (this.prefix.includes("*")) {
-      throw new TypeError(
+      throw new HeadwaterError(
+        "bad_name",
         `Cannot create store "${name}": "*" may only stand at the end, after ":"`,
       );
     }
@@ -119,7 +169,27 @@ export class StoreDefinition {
     this.history = { ...DEFAULT_HISTORY, ...options.history };
     this.ttlMs = options.ttlMs;
     this.selfDestruct = options.selfDestruct;
+    this.#read = options.read ?? true;
     this.#write = options.write ?? false;
+    if (typeof this.#read !== "boolean" && typeof this.#read !== "function") {
+      throw new TypeError(
+        `Cannot create store "${name}": read must be true, false or a function`,
+      );
+    }
+    const { view, audience } = options;
+    for (const [option, value] of Object.entries({ view, audience })) {
+      if (value === undefined || typeof value === "function") continue;
+      throw new TypeError(
+        `Cannot create store "${name}": ${option} must be a function`,
+      );
+    }
+    if (audience && !view) {
+      throw new TypeError(
+        `Cannot create store "${name}": it has an audience, but no view`,
+      );
+    }
+    // Untyped from here on, as below.
+    this.view = view && { view: view as ViewRules["view"], audience };
     // Untyped from here on: the definition does not know T.
     this.#intercept = options.intercept as Interceptor<unknown> | undefined;
     for (
@@ -150,9 +220,19 @@ export class StoreDefinition {
   keyOf(name: string): string | null | undefined {
     if (!this.isDynamic) return name === this.prefix ? null : undefined;
     const key = name.slice(this.prefix.length);
-    // "Room:*" is the name of the definition and of none of its stores.
-    const isKey = key !== "" && key !== "*";
-    return name.startsWith(this.prefix) && isKey ? key : undefined;
+    return name.startsWith(this.prefix) && isKey(key) ? key : undefined;
+  }
+
+  /** Whether anything of it is not the same for all users. */
+  get isForSome(): boolean {
+    return this.view !== undefined || typeof this.#read === "function" ||
+      typeof this.#write === "function";
+  }
+
+  /** Whether who asks may subscribe to a store. */
+  mayRead(context: AccessContext): boolean {
+    const read = this.#read;
+    return typeof read === "function" ? read(context) === true : read;
   }
 
   /** Whether who asks may write to a store. */
@@ -183,6 +263,11 @@ export class StoreDefinition {
   nameOf(key: string | null): string {
     return key === null ? this.prefix : this.prefix + key;
   }
+}
+
+/** Whether it can be a key: "Room:*" and "Room:a:*" are names of definitions, and of no store. */
+export function isKey(key: string): boolean {
+  return key !== "" && key !== "*" && !key.endsWith(":*");
 }
 
 /** The definitions of a server; complete before anything is loaded. */
@@ -219,6 +304,14 @@ export class Definitions {
     return definition.isDynamic
       ? this.#dynamic.includes(definition)
       : this.#static.get(definition.prefix) === definition;
+  }
+
+  /** Whether anything of them is not the same for all users. */
+  get areForSome(): boolean {
+    for (const { isForSome } of this.#static.values()) {
+      if (isForSome) return true;
+    }
+    return this.#dynamic.some(({ isForSome }) => isForSome);
   }
 
   /** What a full name belongs to; the longest prefix wins. */

@@ -61,6 +61,25 @@ export interface Subscriber {
   ended(fanout: Fanout, reason: "deleted" | HeadwaterError): void;
 }
 
+/** Hands what was gathered to a subscriber of a fan-out. */
+type Send = (
+  fanout: Fanout,
+  subscriber: Subscriber,
+  delivery: Delivery,
+) => void;
+
+/** Shows the subscribers behind it something else than the state. */
+export interface Relay {
+  /** How many listen. */
+  readonly size: number;
+  /** Takes what the store has come to; what is returned has to be flushed. */
+  advance(): Iterable<Fanout>;
+  /** The state has moved where no patch leads. */
+  jumped(): void;
+  /** See {@linkcode Fanout.end}. */
+  ended(reason: "deleted" | HeadwaterError): void;
+}
+
 /** One mutation, as the fan-out takes it. */
 export interface SentChange {
   readonly patch: Patch;
@@ -79,8 +98,11 @@ export class Fanout {
   /** Stands for the store in frames. */
   readonly number: number;
   readonly name: string;
+  /** Hands the store's changes on in another form. */
+  relay: Relay | undefined;
   readonly #clock: Clock;
   readonly #maxWindowMs: number;
+  readonly #recentLimit: number;
   readonly #watch: (departed: number) => void;
   readonly #subscribers = new Set<Subscriber>();
   #position: Position;
@@ -108,13 +130,24 @@ export class Fanout {
 
   /** A fan-out that begins at `position`. */
   constructor(
-    { number, name, clock, maxWindowMs, position, state, watch = () => {} }: {
+    {
+      number,
+      name,
+      clock,
+      maxWindowMs,
+      position,
+      state,
+      recentBytes = RECENT_BYTES,
+      watch = () => {},
+    }: {
       number: number;
       name: string;
       clock: Clock;
       maxWindowMs: number;
       position: Position;
       state: Json;
+      /** How much is kept for resumes and slow subscribers. */
+      recentBytes?: number;
       /** Called when it has other subscribers, with how many of them have left. */
       watch?: ((departed: number) => void) | undefined;
     },
@@ -123,6 +156,7 @@ export class Fanout {
     this.name = name;
     this.#clock = clock;
     this.#maxWindowMs = maxWindowMs;
+    this.#recentLimit = recentBytes;
     this.#watch = watch;
     this.#position = this.#oldest = this.#sent = position;
     this.#state = state;
@@ -130,7 +164,12 @@ export class Fanout {
 
   /** How many listen. */
   get size(): number {
-    return this.#subscribers.size;
+    return this.#subscribers.size + (this.relay?.size ?? 0);
+  }
+
+  /** The state at its position. */
+  get state(): Json {
+    return this.#state;
   }
 
   /** Where the store is. */
@@ -179,6 +218,7 @@ export class Fanout {
     this.#state = state;
     this.#stateBytes = undefined;
     this.#resume = undefined;
+    this.relay?.jumped();
     for (const subscriber of this.#subscribers) subscriber.jumped(this);
   }
 
@@ -190,6 +230,7 @@ export class Fanout {
     // Nobody leaves a store that is gone; one that cannot be read is left by all.
     this.#watch(reason === "deleted" ? 0 : subscribers.length);
     for (const subscriber of subscribers) subscriber.ended(this, reason);
+    this.relay?.ended(reason);
   }
 
   /** Gathers what comes, and shows nothing of it, until it is released. */
@@ -217,16 +258,18 @@ export class Fanout {
 
   /** Hands what was gathered to the subscribers now, or to whoever hands it on. */
   flush(
-    send = (subscriber: Subscriber, delivery: Delivery) =>
-      subscriber.patched(this, delivery),
+    send: Send = (fanout, subscriber, delivery) =>
+      subscriber.patched(fanout, delivery),
   ): void {
     if (this.#hold) return;
     this.#cancel();
     const from = this.#sent;
     if (from.version === this.#position.version) return;
     this.#sent = this.#position;
-    if (this.#subscribers.size === 0) return;
+    if (this.size === 0) return;
     this.#sentAtMs = this.#clock.monotonic();
+    for (const fanout of this.relay?.advance() ?? []) fanout.flush(send);
+    if (this.#subscribers.size === 0) return;
     const delivery = {
       frame: this.#patchFrame(from),
       from: from.version,
@@ -234,7 +277,7 @@ export class Fanout {
       calls: callsOf(this.#recentSince(from.version)),
     };
     for (const subscriber of this.#subscribers) {
-      send(subscriber, delivery);
+      send(this, subscriber, delivery);
     }
   }
 
@@ -280,7 +323,7 @@ export class Fanout {
       (sum, { bytes }) => sum + bytes,
       0,
     );
-    if (bytes > RECENT_BYTES / 4 && bytes > this.stateBytes().byteLength) {
+    if (bytes > this.#recentLimit / 4 && bytes > this.stateBytes().byteLength) {
       return undefined;
     }
     return this.#patchFrame(from);
@@ -374,7 +417,7 @@ export class Fanout {
   get #windowMs(): number {
     return Math.min(
       this.#maxWindowMs,
-      2 * SEND_MS * this.#subscribers.size,
+      2 * SEND_MS * this.size,
     );
   }
 
@@ -392,7 +435,7 @@ export class Fanout {
   #forget(): void {
     let drop = 0;
     let bytes = this.#recentBytes;
-    while (bytes > RECENT_BYTES && drop < this.#recent.length) {
+    while (bytes > this.#recentLimit && drop < this.#recent.length) {
       const { version, bytes: size } = this.#recent[drop]!; // in range by the loop's condition
       // What is not sent yet stays, however large it is.
       if (version > this.#sent.version) break;

@@ -102,12 +102,17 @@ export class Follower {
 
   /** Reads the head, and what was committed before this was called. */
   async check(): Promise<void> {
+    await this.reread();
+    await this.#fork.settled;
+  }
+
+  /** The same, but it does not wait until a new epoch is begun. */
+  async reread(): Promise<void> {
     // A read that is under way may have passed the head already.
     await this.#refreshing?.catch(() => {});
     if (this.#isClosed) return;
     this.#memory.forgetStamp();
     await this.refresh();
-    await this.#fork.settled;
   }
 
   /** Makes sure that the head is known, by reading it and what others committed if need be. */

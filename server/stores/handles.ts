@@ -4,15 +4,18 @@
  * @module
  */
 import type { Recipe } from "../../protocol/draft.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
 import type { JsonPatchOperation } from "../../protocol/json_patch.ts";
+import { checkFunction, shown } from "../../protocol/shown.ts";
 import type { StoreAccess } from "./access.ts";
 import { recipeChange, setChange, type Written } from "./commit_queue.ts";
-import type {
-  CreateHook,
-  Definitions,
-  IdleHook,
-  StoreDefinition,
-  TerminateHook,
+import {
+  type CreateHook,
+  type Definitions,
+  type IdleHook,
+  isKey,
+  type StoreDefinition,
+  type TerminateHook,
 } from "./definition.ts";
 import { toState } from "./state.ts";
 import {
@@ -145,11 +148,13 @@ export class StaticStore<T> extends StoreHandle<T> {
    *
    * @throws {HeadwaterError} `bad_value` for what cannot be shared, `limit`, or
    * `unavailable` while the KV takes no writes.
+   * @throws {TypeError} if the recipe is no function, or returns a promise.
    */
   async update<R = undefined>(
     recipe: Recipe<T, R>,
     { as }: UpdateOptions = {},
   ): Promise<Written<R>> {
+    checkRecipe(recipe, this);
     // The value is the copy of what the recipe returned.
     return await this.#access.mutate(
       this.name,
@@ -163,6 +168,7 @@ export class StaticStore<T> extends StoreHandle<T> {
     state: T,
     { as }: UpdateOptions = {},
   ): Promise<Written<undefined>> {
+    if (typeof state === "string") throw takesNoKey("set", this);
     const change = setChange(state, `state of store "${this.name}"`);
     const written = this.#access.mutate(this.name, change, as);
     return await written as Written<undefined>;
@@ -192,11 +198,14 @@ export class StaticStore<T> extends StoreHandle<T> {
 
   /** Ends this life of the store; subscribers are told. False where there was none. */
   async delete(): Promise<boolean> {
+    // Else who takes it for one of many would lose all there is.
+    if (arguments.length > 0) throw takesNoKey("delete", this);
     return await this.#access.delete(this.name);
   }
 
   /** Goes back to the initial state, uninitialised; subscribers stay. */
   async reset(): Promise<void> {
+    if (arguments.length > 0) throw takesNoKey("reset", this); // as delete()
     await this.#access.reset(this.name);
   }
 
@@ -279,6 +288,26 @@ export class StaticStore<T> extends StoreHandle<T> {
   }
 }
 
+/** Callers without types may have forgotten the recipe, or given a key to a static store. */
+function checkRecipe(
+  recipe: unknown,
+  store: { readonly name: string },
+): void {
+  if (typeof recipe === "string" && store instanceof StaticStore) {
+    throw takesNoKey("update", store);
+  }
+  checkFunction(recipe, `Cannot update store "${store.name}": the recipe`);
+}
+
+function takesNoKey(
+  action: string,
+  { name }: { readonly name: string },
+): TypeError {
+  return new TypeError(
+    `Cannot ${action} store "${name}" by a key: it takes no key, as it is one store, and not many such as "${name}:*"`,
+  );
+}
+
 /** With what a store of a dynamic definition is created. */
 export interface CreateOptions<T> {
   /** Merged into the definition's initial state; stands above what `onCreate` returns. */
@@ -300,11 +329,30 @@ export class DynamicStore<T> extends StoreHandle<T> {
     this.#access = access;
   }
 
-  /** The full name of a key. */
+  /**
+   * The full name of a key.
+   *
+   * @throws {HeadwaterError} `bad_name` if it cannot be one: it must be a string, not
+   * empty, and neither be `"*"` nor end with `":*"`.
+   */
   nameOf(key: string): string {
-    if (typeof key !== "string" || key === "" || key === "*") {
-      throw new TypeError(
-        `A key of "${this.definition.prefix}*" must be a string, and neither "" nor "*"`,
+    const { pattern } = this.definition;
+    if (typeof key !== "string") {
+      throw new HeadwaterError(
+        "bad_name",
+        `Cannot use a store of "${pattern}": pass its key first, a string, not ${
+          shown(key)
+        }`,
+      );
+    }
+    if (!isKey(key)) {
+      throw new HeadwaterError(
+        "bad_name",
+        `Cannot use ${shown(key)} as a key of "${pattern}": ${
+          key === ""
+            ? "it is empty"
+            : 'it must neither be "*" nor end with ":*"'
+        }`,
       );
     }
     return this.definition.nameOf(key);
@@ -389,9 +437,11 @@ export class DynamicStore<T> extends StoreHandle<T> {
     recipe: Recipe<T, R>,
     { as }: UpdateOptions = {},
   ): Promise<Written<R>> {
+    const name = this.nameOf(key);
+    checkRecipe(recipe, { name });
     // The value is the copy of what the recipe returned.
     return await this.#access.mutate(
-      this.nameOf(key),
+      name,
       recipeChange(recipe),
       as,
     ) as Written<R>;

@@ -81,6 +81,13 @@ interface Seat {
   readonly parts: readonly JointPart[];
 }
 
+/** What is remembered of one change. */
+interface Found {
+  readonly id: StoreId;
+  readonly store: Store | undefined;
+  readonly recorded: Recorded | undefined;
+}
+
 /** What is to be committed to one store. */
 interface SeatCommit {
   readonly held: HeldStore;
@@ -141,7 +148,7 @@ export class JointCommits {
   ): Promise<JointWritten[]> {
     for (let attempt = 1;; attempt++) {
       // Asked first: opening a store could begin another life of it.
-      const known = await this.#madeBefore(parts);
+      const known = await this.#madeBefore(parts, attempt > 1);
       if (known) return known;
       try {
         const seats = await this.#seat(parts, open);
@@ -158,23 +165,46 @@ export class JointCommits {
   /** What the changes gave, if any of them was made to a life of its store that has ended. */
   async #madeBefore(
     parts: readonly JointPart[],
+    isAgain: boolean,
   ): Promise<JointWritten[] | undefined> {
-    const { find, findPast } = this.#options;
-    const known = await Promise.all(
-      parts.map(({ id, source }) =>
-        source.isResent && source.origin
-          ? findPast(id, source.origin)
-          : undefined
-      ),
-    );
+    const { clock, commitMs } = this.#options;
+    const deadline = clock.monotonic() + commitMs;
+    const past = (part: JointPart) => this.#findPast(part, isAgain);
+    const known = await Promise.all(parts.map(past));
     if (known.every((recorded) => recorded === undefined)) return undefined;
-    const stores = new Map<string, Store | undefined>();
-    for (const { id } of parts) stores.set(storeKey(id), await find(id));
-    return repeatAll(parts.map(({ id, source }, index) => {
-      const store = stores.get(storeKey(id));
-      const recorded = known[index] ?? store?.held.find(source);
-      return { id, store, recorded };
-    }));
+    for (let retry = 0;; retry++) {
+      const found = await this.#findBefore(parts, past);
+      if (found) return repeatAll(found);
+      if (clock.monotonic() >= deadline) throw lateError(undefined, "unknown");
+      await pause(this.#options, retry);
+    }
+  }
+
+  /** What is remembered of changes that were made; undefined where a life that is over is not settled. */
+  async #findBefore(
+    parts: readonly JointPart[],
+    past: (part: JointPart) => Promise<Recorded | undefined>,
+  ): Promise<Found[] | undefined> {
+    const found: Found[] = [];
+    for (const part of parts) {
+      const { id, source } = part;
+      const store = await this.#options.find(id);
+      await store?.check();
+      if (store?.ended || store?.isGone) return undefined;
+      // Asked last: what is not in this life was in one that had ended before it was looked for.
+      const recorded = store?.held.find(source) ?? await past(part);
+      found.push({ id, store, recorded });
+    }
+    return found;
+  }
+
+  async #findPast(
+    { id, source: { origin, isResent } }: JointPart,
+    isAgain: boolean,
+  ): Promise<Recorded | undefined> {
+    return origin && (isResent || isAgain)
+      ? await this.#options.findPast(id, origin)
+      : undefined;
   }
 
   /** Opens the stores of the changes, in order of their names. */
@@ -215,11 +245,10 @@ export class JointCommits {
     for (;;) {
       const beganMs = clock.monotonic();
       await this.#refresh(seats, deadline);
-      const found = parts.map(({ id, source }) => {
-        const { store } = seatOf(seats, id);
-        return { id, store, recorded: store.held.find(source) };
-      });
-      if (found.some(({ recorded }) => recorded)) return repeatAll(found);
+      if (findAll(seats, parts).some(({ recorded }) => recorded)) {
+        await this.#reread(seats, deadline);
+        return repeatAll(findAll(seats, parts));
+      }
       const { written, refusal, commits } = this.#run(seats, parts);
       const result = isWorthChecking(commits)
         ? await this.#write(commits, deadline)
@@ -273,14 +302,29 @@ export class JointCommits {
     }
   }
 
+  /**
+   * Reads what was committed so far: where one store knows that the changes were made,
+   * the others may not have heard of it.
+   */
+  async #reread(seats: readonly Seat[], deadline: number): Promise<void> {
+    const { clock } = this.#options;
+    try {
+      const reads = seats.map(({ store }) => store.held.reread());
+      await inTime(clock, Promise.all(reads), deadline);
+    } catch (error) {
+      throw error instanceof HeadwaterError
+        ? error
+        : unavailable(error, "unknown");
+    }
+    for (const { store } of seats) if (store.ended) throw store.ended;
+  }
+
   /** Runs all changes; where one is refused, what is to be remembered of that. */
   #run(
     seats: readonly Seat[],
     parts: readonly JointPart[],
   ): Run {
-    const batches = new Map(
-      seats.map((seat) => [seat, seat.store.held.runHeld(seat.parts)]),
-    );
+    const batches = runAll(seats, parts);
     const written: Settled[] = [];
     for (const part of parts) {
       const seat = seatOf(seats, part.id);
@@ -321,12 +365,10 @@ export class JointCommits {
   ): Run {
     const { origin, forgetsRefusal } = first!.source; // there is at least one
     if (!origin || !refused || forgetsRefusal) throw error;
+    const record = { patch: [], origin, refused };
     const batches = new Map(seats.map((seat) => {
-      const { held } = seat.store;
-      const batch = seat.parts.includes(first!)
-        ? held.refuseHeld(origin, refused)
-        : held.runHeld([]);
-      return [seat, batch];
+      const isFirst = seat.parts.includes(first!);
+      return [seat, seat.store.held.recordHeld(isFirst ? [record] : [])];
     }));
     return { commits: toCommits(batches), written: [], refusal: { error } };
   }
@@ -392,6 +434,35 @@ function seatOf(seats: readonly Seat[], id: StoreId): Seat {
   return seats.find(({ store }) => storeKey(store.id) === key)!; // every part has one
 }
 
+/** What the stores remember of the changes. */
+function findAll(
+  seats: readonly Seat[],
+  parts: readonly JointPart[],
+): Found[] {
+  return parts.map(({ id, source }) => {
+    const { store } = seatOf(seats, id);
+    return { id, store, recorded: store.held.find(source) };
+  });
+}
+
+/** Runs the changes in their order, each on the working copy of its store. */
+function runAll(
+  seats: readonly Seat[],
+  parts: readonly JointPart[],
+): Map<Seat, Batch> {
+  const batches = new Map<Seat, Batch>();
+  const runs = new Map(
+    seats.map((seat) => [seat, seat.store.held.runHeld(seat.parts)]),
+  );
+  const step = (seat: Seat) => {
+    const { done, value } = runs.get(seat)!.next(); // of every seat
+    if (done && value) batches.set(seat, value);
+  };
+  for (const seat of seats) step(seat);
+  for (const { id } of parts) step(seatOf(seats, id));
+  return batches;
+}
+
 function toCommits(batches: ReadonlyMap<Seat, Batch>): SeatCommit[] {
   const together = [...batches].flatMap(([{ store }, { mutations }]) => {
     const { id: { name }, epoch, version } = store;
@@ -413,13 +484,7 @@ function isWorthChecking(commits: readonly SeatCommit[]): boolean {
 }
 
 /** What changes gave that were decided before; those of no record changed nothing. */
-function repeatAll(
-  found: readonly {
-    readonly id: StoreId;
-    readonly store: Store | undefined;
-    readonly recorded: Recorded | undefined;
-  }[],
-): JointWritten[] {
+function repeatAll(found: readonly Found[]): JointWritten[] {
   return found.map(({ id, store, recorded }) => {
     const { epoch = "", version = 0 } = store ?? {};
     if (!recorded) return { id, epoch, version, value: undefined };
@@ -465,10 +530,13 @@ function unavailable(
   );
 }
 
-function lateError(cause?: unknown): HeadwaterError {
+function lateError(
+  cause?: unknown,
+  outcome: "notApplied" | "unknown" = "notApplied",
+): HeadwaterError {
   return new HeadwaterError(
     "unavailable",
     "Cannot commit a transaction: its stores were busy for too long",
-    { cause, outcome: "notApplied" },
+    { cause, outcome },
   );
 }

@@ -26,11 +26,11 @@ export function flushTogether(fanouts: Iterable<Fanout>): void {
   // Before any is flushed: what is sent of one may make its receiver look at another.
   for (const fanout of all) fanout.release();
   for (const fanout of all) {
-    fanout.flush((subscriber, delivery) => {
+    fanout.flush((from, subscriber, delivery) => {
       const { receiver } = subscriber;
-      if (!receiver) return subscriber.patched(fanout, delivery);
+      if (!receiver) return subscriber.patched(from, delivery);
       const deliveries = shared.get(receiver) ?? [];
-      deliveries.push({ subscriber, fanout, delivery });
+      deliveries.push({ subscriber, fanout: from, delivery });
       shared.set(receiver, deliveries);
     });
   }

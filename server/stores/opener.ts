@@ -126,6 +126,7 @@ export class StoreOpener {
       history: definition.history,
       schema: definition.version,
       guard: definition.guardOf(id.name),
+      view: definition.view,
       read,
     });
   }

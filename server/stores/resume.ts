@@ -9,15 +9,17 @@ import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readHead, readSince } from "../log/reader.ts";
 import type { Kv } from "../ports.ts";
-import type { StoreAnswer } from "./fanout.ts";
+import type { Fanout, StoreAnswer } from "./fanout.ts";
 import type { Store } from "./store.ts";
 
-/** Answers a subscription to `store` with `token`. */
+/** Answers a subscription to `store`, or to the view of it that has that `fanout`, with `token`. */
 export async function answerSubscription(
   store: Store,
   token: ResumeToken | undefined,
+  fanout: Fanout = store.fanout,
 ): Promise<StoreAnswer> {
-  if (!token) return snapshotOf(store);
+  const isView = fanout !== store.fanout;
+  if (!token) return snapshotOf(store, fanout);
   // A client that is ahead of this server, or on another epoch, knows more than we do.
   if (token.epoch !== store.epoch || token.version >= store.version) {
     await store.check();
@@ -31,19 +33,22 @@ export async function answerSubscription(
   if (token.epoch === store.epoch && token.version > store.version) {
     await store.refute(token.version);
   }
-  if (token.epoch !== store.epoch) return snapshotOf(store);
-  const frame = store.fanout.resumeFrame(token);
-  if (frame) {
-    return { frame, position: store.fanout.position, isResume: true };
-  }
+  if (token.epoch !== store.epoch) return snapshotOf(store, fanout);
+  // A view may be behind; what the client has had already it would pass over.
+  if (isView) store.fanout.flush();
+  const frame = fanout.resumeFrame(token);
+  if (frame) return { frame, position: fanout.position, isResume: true };
+  // The log has what was hidden.
+  if (isView) return snapshotOf(store, fanout);
   const answer = await store.fanout.shareResume(
     token,
     () => resumeFromLog(store, token),
   );
-  return answer ?? snapshotOf(store);
+  return answer ?? snapshotOf(store, fanout);
 }
 
-function snapshotOf({ fanout }: Store): StoreAnswer {
+function snapshotOf(store: Store, fanout: Fanout): StoreAnswer {
+  if (fanout !== store.fanout) store.fanout.flush();
   return {
     frame: fanout.snapshotFrame(),
     position: fanout.position,

@@ -28,6 +28,7 @@ import { Follower } from "./follower.ts";
 import { Fork } from "./fork.ts";
 import type { Rendezvous } from "./rendezvous.ts";
 import { type FirstState, StoreMemory } from "./store_memory.ts";
+import { type ViewRules, Views } from "./views.ts";
 
 /** What every store of a server shares. */
 export interface StoreEnvironment {
@@ -63,7 +64,8 @@ export type HeldStore = Pick<
   | "isReady"
   | "prepareHeld"
   | "refresh"
-  | "refuseHeld"
+  | "recordHeld"
+  | "reread"
   | "runHeld"
   | "settleHeld"
   | "yieldHold"
@@ -79,6 +81,8 @@ export interface StoreParts {
   readonly schema: number;
   /** What looks at every change before it counts. */
   readonly guard?: Guard | undefined;
+  /** What subscribers see, where that is not the state. */
+  readonly view?: ViewRules | undefined;
   /** What the KV holds, or the state that a store which is not born yet begins with. */
   readonly read: ReadStore | FirstState;
 }
@@ -86,6 +90,8 @@ export interface StoreParts {
 /** See the module's documentation. */
 export class Store {
   readonly id: StoreId;
+  /** What its subscribers see, where that is not the state. */
+  readonly views: Views | undefined;
   readonly #env: StoreEnvironment;
   readonly #fork: Fork;
   readonly #memory: StoreMemory;
@@ -98,7 +104,7 @@ export class Store {
   /** Takes over what was read, or begins as a store that is not in the KV yet. */
   constructor(
     env: StoreEnvironment,
-    { id, number, lane, history, schema, guard, read }: StoreParts,
+    { id, number, lane, history, schema, guard, view, read }: StoreParts,
   ) {
     this.id = id;
     this.#env = env;
@@ -117,6 +123,15 @@ export class Store {
       fork,
       watch: (departed) => env.onSubscribers?.(this, departed),
     });
+    this.views = view && new Views({
+      store: memory.fanout,
+      rules: view,
+      clock: env.clock,
+      random: env.random,
+      onError: (error) => env.onError(error, id),
+      watch: (departed) => env.onSubscribers?.(this, departed),
+    });
+    memory.fanout.relay = this.views;
     const end = (reason: HeadwaterError) => this.#end(reason);
     const follower = this.#follower = new Follower(env, {
       id,

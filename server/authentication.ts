@@ -1,0 +1,137 @@
+/**
+ * Finds out who is behind a connection, by asking the application.
+ *
+ * @module
+ */
+import { encodeJson } from "../protocol/codec.ts";
+import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import { CLOSE, type CloseCode } from "../protocol/frames.ts";
+import { cleanValue, freezeDeep, type Json } from "../protocol/value.ts";
+import type { CallScopes } from "./call_scope.ts";
+import type { Failures } from "./failures.ts";
+import type { Clock } from "./ports.ts";
+import { userIdOf } from "./stores/writer.ts";
+
+/** The request by which a client has connected. */
+export interface ConnectionRequest {
+  /** The URL that was asked for, with its query. */
+  readonly url: string;
+  /** Its headers, but for `cookie`: any page can have a browser send that. */
+  readonly headers: Headers;
+  /** Address of the peer, if known. */
+  readonly address?: string | undefined;
+}
+
+/** What a client says of itself. */
+export interface Credentials {
+  /** The client's `token`. */
+  readonly token?: string | undefined;
+  /** The client, if it was connected before; proven, but not that it belongs to the same user. */
+  readonly clientId?: string | undefined;
+}
+
+/**
+ * Tells who is behind a client: the user, as any JSON value of at most 16 KiB, or null
+ * to refuse it. What it throws refuses it, too.
+ */
+export type Authenticate = (
+  request: ConnectionRequest,
+  hello: Credentials,
+) => unknown;
+
+/** Who is behind a connection, or why it ends. */
+export type Verdict =
+  | { readonly user: Json }
+  | { readonly code: CloseCode; readonly reason: string };
+
+/** What authentication is made of. */
+export interface AuthenticationOptions {
+  readonly authenticate: Authenticate;
+  readonly clock: Clock;
+  readonly failures: Failures;
+  /** It runs outside of the call, if any, that made it necessary. */
+  readonly scopes: CallScopes;
+}
+
+/** Bytes of a user, encoded: each connection keeps it, and every welcome has it. */
+const USER_BYTES = 16 * 1024;
+
+/** See the module's documentation. */
+export class Authentication {
+  readonly #options: AuthenticationOptions;
+
+  /** Asks that function. */
+  constructor(options: AuthenticationOptions) {
+    this.#options = options;
+  }
+
+  /** Asks who is behind a connection; never rejects. */
+  async ask(
+    request: ConnectionRequest,
+    credentials: Credentials,
+    limitMs: number,
+  ): Promise<Verdict> {
+    const { clock, scopes, authenticate } = this.#options;
+    const late = Promise.withResolvers<Verdict>();
+    const timer = clock.setTimer(limitMs, () =>
+      late.resolve({
+        code: CLOSE.helloTimeout,
+        reason: `Authentication took over ${limitMs} ms`,
+      }));
+    try {
+      // In a function of its own, so that what it throws at once rejects.
+      const asked = scopes.exit(async () =>
+        toVerdict(await authenticate(request, credentials))
+      );
+      return await Promise.race([asked, late.promise]);
+    } catch (error) {
+      return this.#refuse(error, credentials);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #refuse(error: unknown, { clientId }: Credentials): Verdict {
+    if (error instanceof HeadwaterError) {
+      const { code, message: reason } = error;
+      // Whoever knows it cannot be asked at the moment: it may be tried again.
+      const isPassing = code === "unavailable";
+      return { code: isPassing ? CLOSE.unavailable : CLOSE.refused, reason };
+    }
+    const what = "Authentication";
+    const about = { code: "forbidden", what, clientId } as const;
+    const { id } = this.#options.failures.tell(error, about);
+    return { code: CLOSE.refused, reason: `${what} failed, id ${id}` };
+  }
+}
+
+/** What a session belongs to: the user's id, or all that is known of the user. */
+export function principalOf(user: Json): string | undefined {
+  if (user === null) return undefined;
+  const id = userIdOf(user);
+  return id === undefined ? `user.${canonical(user)}` : `id.${id}`;
+}
+
+function toVerdict(given: unknown): Verdict {
+  if (given === null || given === undefined) {
+    return { code: CLOSE.refused, reason: "The server refuses this user" };
+  }
+  try {
+    const user = cleanValue(given, { what: "the user" });
+    const { byteLength } = encodeJson(user);
+    if (byteLength <= USER_BYTES) return { user: freezeDeep(user) };
+    throw new LimitError("use the user", "userBytes", USER_BYTES, byteLength);
+  } catch (cause) {
+    // An error of the application, which is not for clients.
+    throw new TypeError("Cannot use what authenticate has given", { cause });
+  }
+}
+
+/** The same text for equal values: a database does not always give members in the same order. */
+function canonical(value: Json): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const members = Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1)
+    .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`);
+  return `{${members.join()}}`;
+}

@@ -1,0 +1,215 @@
+/**
+ * Refuses options that cannot be meant, before anything is opened: JavaScript and
+ * settings out of a file have no types.
+ *
+ * @module
+ */
+import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
+import { shown } from "../protocol/shown.ts";
+import { checkKvLocation } from "./kv_location.ts";
+import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
+import type { ListenOptions, ServerOptions } from "./options.ts";
+
+/** What an option is; `"any"` is checked where it is used. */
+type Kind = "any" | "boolean" | "function" | "number" | "object" | "string";
+
+const KINDS: Readonly<Record<Exclude<Kind, "any">, string>> = {
+  boolean: "true or false",
+  function: "a function",
+  number: "a number",
+  object: "an object",
+  string: "a string",
+};
+
+const SERVER_OPTIONS: Readonly<Record<keyof ServerOptions, Kind>> = {
+  app: "object",
+  kv: "any",
+  sync: "boolean",
+  limits: "object",
+  cors: "any",
+  trustProxy: "boolean",
+  maskErrors: "boolean",
+  authenticate: "function",
+  pages: "object",
+};
+
+const LISTEN_OPTIONS: Readonly<Record<keyof ListenOptions, Kind>> = {
+  port: "number",
+  host: "string",
+  path: "string",
+  heartbeatMs: "number",
+  cert: "string",
+  key: "string",
+  transport: "string",
+};
+
+/** The least value of a limit, where that is not 0 for a time and 1 for anything else. */
+const LEAST: Readonly<Partial<Record<keyof Limits, number>>> = {
+  accessMs: 100,
+  commitMs: 1,
+  eventBytes: 0,
+  eventQueueBytes: 0,
+  helloMs: 1,
+  leaseMs: 40,
+  outboxBytes: 0,
+  outboxTotalBytes: 0,
+  recipeValueBytes: 0,
+  sessionMs: 1,
+  subscriptionsPerConnection: 0,
+};
+
+/** The greatest one, where there is one. */
+const MOST: Readonly<Partial<Record<keyof Limits, number>>> = {
+  eventBytes: SLOT_EVENT_BYTES,
+};
+
+/** Limits that `Infinity` turns off; others are sent, stored, or counted towards. */
+const ENDLESS: ReadonlySet<string> = new Set<keyof Limits>([
+  "callsPerConnection",
+  "connections",
+  "connectionsPerAddress",
+  "idleMs",
+  "queuedMutations",
+  "stallMs",
+  "subscriptionsPerConnection",
+]);
+
+/**
+ * The limits that options of `createServer()` set.
+ *
+ * @throws {TypeError} if there is no such option, or it is of another kind.
+ * @throws {RangeError} if its value cannot be used.
+ */
+export function checkServerOptions(options: ServerOptions): Limits {
+  const action = "Cannot create a server";
+  checkKinds(action, options, SERVER_OPTIONS);
+  const { kv, limits = {} } = options;
+  if (typeof kv === "string") checkKvLocation(kv, `${action}: kv`);
+  else if (kv !== undefined && !isKv(kv)) {
+    throw new TypeError(
+      `${action}: kv must be a path, ":memory:", an http(s) URL or a KV that was opened, not ${
+        shown(kv)
+      }`,
+    );
+  }
+  const own: Record<string, number> = {};
+  for (const [name, value] of Object.entries(limits)) {
+    if (value === undefined) continue;
+    checkLimit(action, name, value);
+    own[name] = value;
+  }
+  return { ...DEFAULT_LIMITS, ...own };
+}
+
+/**
+ * Checks the options of `Server.listen()`.
+ *
+ * @throws As {@linkcode checkServerOptions}.
+ */
+export function checkListenOptions(options: ListenOptions): void {
+  const action = "Cannot listen";
+  checkKinds(action, options, LISTEN_OPTIONS);
+  const { port = 0, host, path, heartbeatMs = 0, transport } = options;
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError(
+      `${action}: port must be a whole number from 0 to 65535, not ${port}`,
+    );
+  }
+  if (!Number.isSafeInteger(heartbeatMs) || heartbeatMs < 0) {
+    throw new RangeError(
+      `${action}: heartbeatMs must be a whole number from 0, not ${heartbeatMs}`,
+    );
+  }
+  if (host === "") {
+    throw new RangeError(
+      `${action}: host must be a name or an address, not ""`,
+    );
+  }
+  if (path !== undefined && !path.startsWith("/")) {
+    throw new RangeError(
+      `${action}: path must begin with "/", found ${shown(path)}`,
+    );
+  }
+  if (
+    transport !== undefined && transport !== "native" &&
+    transport !== "hardened"
+  ) {
+    throw new RangeError(
+      `${action}: transport must be "native" or "hardened", not ${
+        shown(transport)
+      }`,
+    );
+  }
+  // One alone would be passed over, and the server speak plain HTTP.
+  if ((options.cert === undefined) !== (options.key === undefined)) {
+    const missing = options.cert === undefined ? "cert" : "key";
+    throw new TypeError(
+      `${action}: cert and key are used together, and ${missing} is missing`,
+    );
+  }
+}
+
+function checkLimit(action: string, name: string, value: unknown): void {
+  const limit = `${action}: limit ${name}`;
+  if (!Object.hasOwn(DEFAULT_LIMITS, name)) {
+    throw new TypeError(
+      `${action}: there is no limit ${shown(name)}; there are ${
+        Object.keys(DEFAULT_LIMITS).join(", ")
+      }`,
+    );
+  }
+  if (typeof value !== "number") {
+    throw new TypeError(`${limit} must be a number, not ${shown(value)}`);
+  }
+  if (value === Infinity && ENDLESS.has(name)) return;
+  const known = name as keyof Limits; // DEFAULT_LIMITS has it
+  const least = LEAST[known] ?? (name.endsWith("Ms") ? 0 : 1);
+  if (!Number.isSafeInteger(value) || value < least) {
+    const endless = ENDLESS.has(name) ? ", or Infinity" : "";
+    throw new RangeError(
+      `${limit} must be a whole number from ${least}${endless}, not ${value}`,
+    );
+  }
+  const most = MOST[known];
+  if (most !== undefined && value > most) {
+    throw new RangeError(`${limit} must be ${most} or less, not ${value}`);
+  }
+}
+
+function checkKinds(
+  action: string,
+  options: unknown,
+  kinds: Readonly<Record<string, Kind>>,
+): void {
+  if (!isOfKind(options, "object")) {
+    throw new TypeError(
+      `${action}: its options must be an object, not ${shown(options)}`,
+    );
+  }
+  for (const [name, value] of Object.entries(Object(options))) {
+    const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
+    if (kind === undefined) {
+      throw new TypeError(
+        `${action}: there is no option ${shown(name)}; there are ${
+          Object.keys(kinds).join(", ")
+        }`,
+      );
+    }
+    if (kind === "any" || value === undefined) continue;
+    if (!isOfKind(value, kind)) {
+      throw new TypeError(
+        `${action}: ${name} must be ${KINDS[kind]}, not ${shown(value)}`,
+      );
+    }
+  }
+}
+
+function isOfKind(value: unknown, kind: Kind): boolean {
+  return typeof value === kind && value !== null && !Array.isArray(value);
+}
+
+/** Whether it looks like a KV; what it can do is seen when it is used. */
+function isKv(kv: unknown): boolean {
+  return typeof kv === "object" && kv !== null && "atomic" in kv &&
+    typeof kv.atomic === "function";
+}

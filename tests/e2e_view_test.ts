@@ -1,0 +1,278 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { defineApp } from "../mod.ts";
+import type { HeadwaterError } from "../protocol/errors.ts";
+import type { Json } from "../protocol/value.ts";
+import { createServer } from "../server/mod.ts";
+import { connectClient, rawCall, rawSubscribe, tokenOf } from "./_app.ts";
+import { RawClient, startProxy, tempKvPath, until } from "./_harness.ts";
+
+/** Stands in every part of the state that is hidden from whom the test looks at. */
+const HIDDEN = "xyzzy";
+
+interface Game {
+  round: number;
+  table: string[];
+  deck: string[];
+  hands: { [player: string]: string[] };
+}
+
+const GAME: Game = {
+  round: 0,
+  table: ["open"],
+  deck: [`${HIDDEN}-1`, `${HIDDEN}-2`],
+  hands: { ada: ["a1"], bob: [`${HIDDEN}-b1`] },
+};
+
+/** What a player sees of it. */
+interface Shown {
+  round: number;
+  table: string[];
+  hand: string[];
+}
+
+const app = defineApp({
+  stores: { Game: { initial: GAME } },
+  mutators: {
+    play: {
+      store: "Game",
+      // On the client it runs on what is shown there.
+      run: (game: Game | Shown, card: string, { user }) => {
+        const hand = "hand" in game
+          ? game.hand
+          : game.hands[user as string] ?? [];
+        const at = hand.indexOf(card);
+        if (at < 0) throw new Error(`You have no card ${card}`);
+        hand.splice(at, 1);
+        game.table.push(card);
+      },
+    },
+  },
+});
+
+/** Everybody is who they say they are, and sees their own hand. */
+function createGame(kv = ":memory:") {
+  const server = createServer({
+    kv,
+    app,
+    authenticate: (_, { token }) => token ?? null,
+  });
+  const game = server.createStore("Game", {
+    write: true,
+    view: ({ round, table, hands }, { audience }): Shown => ({
+      round,
+      table,
+      hand: hands[audience] ?? [],
+    }),
+  });
+  return { server, game };
+}
+
+async function startGame(kv?: string) {
+  const { server, game } = createGame(kv);
+  server.handle("draw", async (_: unknown, { user }) => {
+    await game.update((draft) => {
+      const hand = draft.hands[user as string] ??= [];
+      hand.push("drawn");
+    });
+  });
+  server.handle("shuffle", async (text: string) => {
+    await game.update((draft) => void (draft.deck = [`${HIDDEN}-${text}`]));
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  return {
+    server,
+    game,
+    port: server.port,
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}
+
+Deno.test("nothing hidden crosses the wire: not in snapshots, patches, resumes, errors, answers nor own frames", async () => {
+  await using at = await startGame();
+  // Every byte that the server sends, as it is on the wire; the server does not mask.
+  await using proxy = await startProxy(at.port);
+  const wire: Uint8Array[] = [];
+  proxy.onDown = (bytes) => void wire.push(bytes.slice());
+  using client = connectClient(proxy.port, { token: "ada", app });
+  const errors: Error[] = [];
+  client.on("error", (error) => void errors.push(error));
+  const handle = client.subscribe<Shown>("Game");
+  await handle.ready();
+  assert.deepEqual(
+    handle.getState(),
+    { round: 0, table: ["open"], hand: ["a1"] } as unknown,
+  );
+  await client.call("shuffle", "secret-order");
+  await at.game.update((draft) =>
+    void draft.hands["bob"]!.push(`${HIDDEN}-b2`)
+  );
+  await at.game.update((draft) => {
+    draft.round++;
+    draft.deck.reverse();
+  });
+  await client.call("draw");
+  await until(() => handle.getState()?.hand.length === 2);
+  assert.deepEqual(handle.getState(), {
+    round: 1,
+    table: ["open"],
+    hand: ["a1", "drawn"],
+  });
+  // Missed, and resumed.
+  proxy.cut();
+  await until(() => client.status !== "connected");
+  await at.game.update((draft) => void draft.deck.push(`${HIDDEN}-late`));
+  await at.game.update((draft) => void draft.table.push("missed"));
+  await until(() => handle.getState()?.table.includes("missed"));
+  const { version = 0 } = handle;
+  // A mutator that is refused, one that is taken, and a patch.
+  assert.throws(() => client.mutate("play", "none"), /no card none/);
+  await client.mutate("play", "drawn");
+  assert.equal(handle.version, version + 1);
+  await assert.rejects(
+    handle.update((draft) => void (draft.round = 9)),
+    (error: HeadwaterError) =>
+      error.code === "refused" && /mutator/.test(error.message),
+  );
+  // By a token of another audience, a forged one, and that of the log.
+  for (const token of ["bob", "ada"]) {
+    await using raw = await RawClient.connect(`ws://127.0.0.1:${proxy.port}`);
+    await raw.hello({ token: "carol", own: true });
+    await using other = await RawClient.connect(at.port);
+    await other.hello({ token });
+    const snap = await rawSubscribe(other, "Game");
+    const answer = await rawSubscribe(raw, "Game", tokenOf(snap));
+    assert.equal(answer.type, "snap");
+    raw.send({ type: "unsub", name: "Game" });
+    const forged = { ...tokenOf(snap), version: 1 };
+    assert.equal((await rawSubscribe(raw, "Game", forged)).type, "snap");
+    await rawCall(raw, 1, { name: "shuffle", args: "again" });
+    const write = { name: "Game", epoch: "", base: 0, after: [] };
+    const head = { type: "mut", oldest: 2, elapsedMs: 0 } as const;
+    for (
+      const [id, action, exact] of [
+        [2, { mutator: "play", seed: "s", args: "none" }, false],
+        [3, { mutator: "play", seed: "s", args: "none" }, true],
+        [4, { patch: [{ op: "remove", path: ["deck", 0] }] }, false],
+      ] as const
+    ) {
+      const writes = [{ ...write, ...action }];
+      raw.send({ ...head, id, writes, ...(exact && { exact }) });
+      assert.ok((await raw.next("res")).error);
+    }
+  }
+  // Its author has all of it.
+  const { entries } = await at.game.history();
+  assert.match(JSON.stringify(entries), new RegExp(HIDDEN));
+  const sent = Buffer.concat(wire).toString("latin1");
+  assert.ok(sent.length > 1_000, `${sent.length} bytes`);
+  assert.ok(sent.includes("missed") && sent.includes("drawn"));
+  assert.ok(!sent.includes(HIDDEN), "something hidden was sent");
+  assert.ok(!/deck|hands/.test(sent), "not even the names of what is hidden");
+});
+
+Deno.test("who reconnects to the same server gets what the view has missed; after another load, a snapshot", async () => {
+  await using file = await tempKvPath();
+  await using first = await startGame(file.path);
+  await using second = await startGame(file.path);
+  await using stayed = await RawClient.connect(first.port);
+  await stayed.hello({ token: "ada" });
+  const snap = await rawSubscribe(stayed, "Game");
+  const ask = async (port: number, user: string) => {
+    await using client = await RawClient.connect(port);
+    await client.hello({ token: user });
+    return await rawSubscribe(client, "Game", tokenOf(snap));
+  };
+  await first.game.update((draft) => void draft.table.push("new"));
+  const resumed = await ask(first.port, "ada");
+  assert.ok(resumed.type === "resume");
+  assert.deepEqual(resumed.patch, [{
+    op: "add",
+    path: ["table", 1],
+    value: "new",
+  }]);
+  assert.equal((await ask(first.port, "bob")).type, "snap");
+  const elsewhere = await ask(second.port, "ada");
+  assert.ok(elsewhere.type === "snap");
+  assert.deepEqual([elsewhere.version, elsewhere.epoch], [
+    resumed.version,
+    snap.epoch,
+  ]);
+});
+
+Deno.test("a client whose view becomes another one is sent that, and nothing between", async () => {
+  const roles = new Map<string, string>([["t1", "admin"], ["t2", "guest"]]);
+  const server = createServer({
+    kv: ":memory:",
+    authenticate: (_, { token = "" }) => ({
+      id: "ada",
+      role: roles.get(token) ?? "none",
+    }),
+  });
+  const board = server.createStore("Board", { n: 0, secret: HIDDEN }, {
+    view: ({ n, secret }, { user }) =>
+      (user as { role: string }).role === "admin" ? { n, secret } : { n },
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  await using _ = server;
+  await using client = await RawClient.connect(server.port);
+  const { session } = await client.hello({ token: "t1" });
+  const before = await rawSubscribe(client, "Board");
+  assert.ok(before.type === "snap");
+  assert.deepEqual(before.state, { n: 0, secret: HIDDEN });
+  const count = client.frames.length;
+  // Writes go on while the token changes.
+  const writes = (async () => {
+    for (let n = 1; n <= 50; n++) {
+      await board.update((draft) => {
+        draft.n = n;
+        draft.secret = `${HIDDEN}-${n}`;
+      });
+    }
+  })();
+  client.send({ type: "hello", protocol: 1, session, token: "t2" });
+  await writes;
+  let state: Json = null;
+  await until(() => {
+    const last = client.frames.at(-1);
+    return last?.type === "patch" && JSON.stringify(last.patch).includes("50");
+  });
+  const after = client.frames.slice(count);
+  const welcome = after.findIndex(({ type }) => type === "welcome");
+  const later = after.slice(welcome + 1);
+  assert.ok(!JSON.stringify(later).includes(HIDDEN));
+  const snap = later[0];
+  assert.ok(snap?.type === "snap" && snap.epoch === before.epoch);
+  assert.notEqual(snap.writer, before.writer);
+  state = snap.state;
+  assert.deepEqual(Object.keys(state as object), ["n"]);
+});
+
+Deno.test("views of two stores that a transaction changes come in one message", async () => {
+  const server = createServer({ kv: ":memory:" });
+  const options = { view: (state: { n: number }) => ({ shown: state.n }) };
+  const [a, b] = ["A", "B"].map((name) =>
+    server.createStore(name, { n: 0 }, options)
+  );
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  await using _ = server;
+  await using client = await RawClient.connect(server.port);
+  await client.hello();
+  for (const name of ["A", "B"]) await rawSubscribe(client, name);
+  const before = client.messages.length;
+  await server.transaction((tx) => {
+    for (const store of [a!, b!]) tx(store).update((draft) => void draft.n++);
+  });
+  await until(() =>
+    client.frames.filter(({ type }) => type === "patch").length === 2
+  );
+  assert.equal(client.messages.length, before + 1);
+});
+
+Deno.test("createStore() refuses an audience without a view", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  assert.throws(
+    () => server.createStore("X", {}, { audience: () => "all" }),
+    { name: "TypeError", message: /no view/ },
+  );
+});
