@@ -6,9 +6,11 @@
  */
 import { configure, getConsoleSink, type LogLevel } from "@logtape/logtape";
 import { relative } from "node:path";
+import { checkKvLocation } from "../server/kv_location.ts";
 import type { ServerOptions } from "../server/options.ts";
 import type { Transport } from "../server/ports.ts";
 import type { Server } from "../server/server.ts";
+import { answerArguments } from "./cli_arguments.ts";
 import { onShutdownSignal } from "./signals.ts";
 import { defineStartApp, START_PAGES } from "./start_app.ts";
 
@@ -56,11 +58,7 @@ export function readSettings(
     throw new RangeError(`HOST must be a name or an address, found "${host}"`);
   }
   const kv = read("HEADWATER_KV", ".headwater/state.db");
-  if (/^[a-z]{2,}:\/\//i.test(kv) && !/^https?:\/\//i.test(kv)) {
-    throw new RangeError(
-      `HEADWATER_KV must be a path, ":memory:" or an http(s) URL, found "${kv}"`,
-    );
-  }
+  checkKvLocation(kv, "HEADWATER_KV");
   const transport = read("HEADWATER_TRANSPORT", "native").toLowerCase();
   if (transport !== "native" && transport !== "hardened") {
     throw new RangeError(
@@ -77,10 +75,20 @@ export function readSettings(
   return { port: Number(port), host, kv, transport, logLevel };
 }
 
-/** Runs a server with the start page, made by `createServer`, until a signal ends it. */
+/**
+ * Runs a server with the start page, made by `createServer`, until a signal ends it;
+ * or says what it was asked by an argument.
+ */
 export async function runCli(
   createServer: (options: ServerOptions) => Server,
 ): Promise<void> {
+  const answer = answerArguments(Deno.args);
+  if (answer) {
+    Deno.exitCode = answer.exitCode;
+    if (answer.exitCode === 0) console.log(answer.text);
+    else console.error(answer.text);
+    return;
+  }
   let settings: CliSettings;
   try {
     settings = readSettings((name) => Deno.env.get(name));

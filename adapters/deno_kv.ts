@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, dirname, join, resolve } from "node:path";
+import { checkKvLocation, isKvUrl } from "../server/kv_location.ts";
 import type { Kv, OpenedKv } from "../server/ports.ts";
 import { RemoteKv } from "./kv_connect/kv.ts";
 
@@ -27,13 +28,15 @@ const files = new Map<string, SharedFile>();
  *   from the environment variable `DENO_KV_ACCESS_TOKEN`. One that cannot be
  *   reached is tried for 5 seconds.
  *
+ * @throws {RangeError} if it is none of these.
  * @throws {Error} if it cannot be opened; the message says what was tried.
  */
 export async function openDenoKv(location: string): Promise<OpenedKv> {
   if (location === ":memory:") {
     return toOpened(await openHandle(location), { location, isLocal: true });
   }
-  if (/^https?:\/\//i.test(location)) {
+  checkKvLocation(location, "Cannot open KV: its location");
+  if (isKvUrl(location)) {
     return toOpened(await openRemote(location), { location, isLocal: false });
   }
   const path = await prepareFile(location);
@@ -80,6 +83,12 @@ function toOpened(
 }
 
 async function openHandle(location: string): Promise<Kv> {
+  // It is not there without the flag: "Deno.openKv is not a function" would help nobody.
+  if (typeof Deno.openKv !== "function") {
+    throw new Error(
+      `Cannot open KV "${location}": Deno KV is off; run with --unstable-kv, or put "unstable": ["kv"] into deno.json`,
+    );
+  }
   try {
     return await Deno.openKv(location);
   } catch (cause) {
@@ -90,18 +99,22 @@ async function openHandle(location: string): Promise<Kv> {
 }
 
 async function openRemote(url: string): Promise<Kv> {
+  const startedMs = performance.now();
   try {
     const token = Deno.env.get("DENO_KV_ACCESS_TOKEN");
     if (!token) throw new Error("DENO_KV_ACCESS_TOKEN is not set");
     return await RemoteKv.open(url, { token });
   } catch (cause) {
-    throw new Error(`Cannot open KV "${url}": ${messageOf(cause)}`, { cause });
+    const seconds = Math.round((performance.now() - startedMs) / 1_000);
+    const tried = seconds > 0 ? `, tried for ${seconds} s` : "";
+    throw new Error(`Cannot open KV "${url}"${tried}: ${messageOf(cause)}`, {
+      cause,
+    });
   }
 }
 
 /** Makes the folder, and gives the one name under which the file is shared. */
 async function prepareFile(location: string): Promise<string> {
-  if (location === "") throw new TypeError("Cannot open KV: the path is empty");
   const path = resolve(location);
   const folder = dirname(path);
   try {

@@ -16,7 +16,10 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
+import type { Json } from "../protocol/value.ts";
+import type { TokenSource } from "./credentials.ts";
 import type { ClientClock, WebSocketClass } from "./environment.ts";
+import type { ClientStorage } from "./storage.ts";
 import type { ClientWritten, WritePolicy } from "./write_request.ts";
 
 import type { ListenerOptions } from "./state_listeners.ts";
@@ -38,6 +41,11 @@ export interface ClientOptions<A extends App = App> {
    * types alone names them instead: `createClient<typeof app>(url)`.
    */
   app?: A | undefined;
+  /**
+   * What shows the server who is behind the client: its `authenticate` gets it. A
+   * function is asked at each connection; where it fails, the connection is tried again.
+   */
+  token?: TokenSource | undefined;
   /**
    * Whether to connect again after a loss.
    *
@@ -62,6 +70,24 @@ export interface ClientOptions<A extends App = App> {
    * @default {10000}
    */
   rpcTimeoutMs?: number | undefined;
+  /**
+   * Where writes that are not answered yet, and the last states, outlive the page: the
+   * next client with the same storage shows them at once, offline too, and sends what
+   * was not sent. Two clients at once, as of two tabs: one of them keeps, the other takes
+   * over when that has gone, and keeps nothing until then.
+   *
+   * - What was sent and not answered is sent again under its number: it applies once.
+   * - A mutator is run again, by its name. A recipe cannot be kept: its write is sent as
+   *   the patch that it has made, and refused with `conflict` if others have changed the
+   *   same meanwhile.
+   * - Failures of such writes fire `error`. Calls are not kept.
+   * - What is over `storage.maxBytes` is not kept, and a storage that fails is given up;
+   *   either is told by `error`, once.
+   *
+   * Use one for each server and user: `handle.getState()` shows what was kept before the
+   * server is asked.
+   */
+  storage?: ClientStorage | undefined;
   /** The class of the socket, where the runtime has none: that of the package `ws` on Node 20. */
   WebSocket?: WebSocketClass | undefined;
   /** Time; the runtime's by default. */
@@ -153,7 +179,8 @@ export interface SubscriptionHandle<T> {
   /** False only while every change reaches this handle as it is made. */
   readonly isStale: boolean;
   /**
-   * Resolves when there is a state. Rejects if the server cannot give one, if
+   * Resolves when there is a state; without a server it waits for ever, as
+   * {@linkcode Client.ready} does. Rejects if the server cannot give one, if
    * the handle is unsubscribed or the client ends before. Nobody has to wait for it.
    */
   ready(): Promise<void>;
@@ -175,6 +202,7 @@ export interface SubscriptionHandle<T> {
    *
    * @throws {HeadwaterError} `refused` if there is no state yet, `bad_value` for what
    * cannot be shared, `limit` if too many wait; then nothing is written.
+   * @throws {TypeError} If the recipe is no function, or returns a promise.
    */
   update(
     recipe: (draft: T) => unknown,
@@ -241,6 +269,11 @@ export interface Client<A extends App = any> extends Disposable {
   readonly status: ClientStatus;
   /** Who it is to the server; undefined before the first welcome, then the same across reconnects. */
   readonly clientId: string | undefined;
+  /**
+   * Who the server says is behind it, as of its last welcome; null where it does not
+   * ask, or has not welcomed it yet.
+   */
+  readonly user: Json;
   /** Calls and writes without an answer yet. */
   readonly unackedCount: number;
   /**
@@ -251,7 +284,25 @@ export interface Client<A extends App = any> extends Disposable {
    * @throws {HeadwaterError} `closed` if the client was destroyed.
    */
   connect(url: string | URL): void;
-  /** Resolves while or as soon as the server has welcomed the client; rejects when it stops trying. */
+  /**
+   * Shows the server another token, on the connection that there is and on each one
+   * after it. Subscriptions and calls go on; what the user may not see any more fails
+   * with `forbidden`.
+   *
+   * Resolves when the server has taken it, which it may do at the next connection only;
+   * at once where there is none and none is tried. It must belong to the same user: the
+   * server closes the connection of who becomes another one, and for that a client ends
+   * and another begins.
+   *
+   * Rejects if the server refuses the token, which ends the client's connection for
+   * good until the next {@linkcode Client.connect}, or with what the function throws.
+   */
+  setToken(token: TokenSource): Promise<void>;
+  /**
+   * Resolves while or as soon as the server has welcomed the client; rejects when it
+   * stops trying. Where no server answers it waits for ever, as the client goes on
+   * trying: the event `reconnecting` tells of each attempt.
+   */
   ready(): Promise<void>;
   /**
    * Subscribes to a store, now or when it is connected.
@@ -260,6 +311,7 @@ export interface Client<A extends App = any> extends Disposable {
    * server however many changes it brings, and never within this call.
    *
    * @throws {HeadwaterError} `bad_name` if the name cannot be a store's.
+   * @throws {TypeError} If `onChange` is no function.
    */
   subscribe<T = unknown>(
     name: IfOpen<A, "stores", string>,
@@ -341,7 +393,10 @@ export interface Client<A extends App = any> extends Disposable {
     channel: N,
     listener: (data: EventOf<A, N>) => void,
   ): () => void;
-  /** Ends it for good: the socket, every timer, every subscription, every pending call. */
+  /**
+   * Ends it for good: the socket, every timer, every subscription, every pending call.
+   * Writes that are not answered stay in the `storage`, if there is one.
+   */
   destroy(): void;
   /** The same as {@linkcode Client.destroy}. */
   [Symbol.dispose](): void;

@@ -12,7 +12,13 @@ import type {
   UpFrame,
   WelcomeFrame,
 } from "../protocol/frames.ts";
-import { cleanName, cleanValue, type Json } from "../protocol/value.ts";
+import { checkFunction } from "../protocol/shown.ts";
+import {
+  cleanName,
+  cleanValue,
+  freezeDeep,
+  type Json,
+} from "../protocol/value.ts";
 import type {
   CallOptions,
   Client,
@@ -24,6 +30,7 @@ import type {
   WriteOptions,
 } from "./api.ts";
 import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
+import { Credentials, type TokenSource } from "./credentials.ts";
 import { Deferred } from "./deferred.ts";
 import {
   type ClientClock,
@@ -31,6 +38,7 @@ import {
   hostEnvironment,
 } from "./environment.ts";
 import { EventFilter } from "./event_order.ts";
+import { Keeper, type KeeperOwner } from "./keeper.ts";
 import { Listeners } from "./listeners.ts";
 import { Outbox, type PendingRequest, type Request } from "./outbox.ts";
 import {
@@ -93,11 +101,14 @@ class HeadwaterClient implements Client {
   readonly #subscriptions: Subscriptions;
   readonly #outbox: Outbox;
   readonly #writes: Writes;
+  readonly #credentials: Credentials;
+  #keeper: Keeper | undefined;
   /** Frames, and for each barrier between them what to do when it has been passed. */
   readonly #outgoing: (UpFrame | (() => void))[] = [];
   #isFlushDue = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
+  #user: Json = null;
   #heardAt: number | undefined;
   // What the message at hand leads to, once it is applied.
   readonly #events: (() => void)[] = [];
@@ -114,8 +125,10 @@ class HeadwaterClient implements Client {
       random: environment.random,
     };
     this.#clock = environment.clock;
+    this.#credentials = new Credentials(options.token);
     this.#listeners = new Listeners(environment.reportError);
     this.#outbox = new Outbox({
+      journal: () => this.#keeper,
       clock: environment.clock,
       timeoutMs: checkDuration("rpcTimeoutMs", options.rpcTimeoutMs ?? 10_000),
       onDue: () => this.#flushSoon(),
@@ -126,10 +139,15 @@ class HeadwaterClient implements Client {
     this.#writes = new Writes({
       outbox: this.#outbox,
       mutators: options.app?.mutators ?? {},
-      identity: () => ({ clientId: this.#clientId ?? "", user: null }),
+      identity: () => ({
+        clientId: this.#clientId ?? "",
+        user: this.#user,
+      }),
       now: () => environment.clock.now(),
       random: environment.random,
       find: (name) => this.#subscriptions.find(name),
+      revive: (name) => this.#subscriptions.revive(name),
+      revived: (subscription) => this.#subscriptions.revived(subscription),
       changed: (stores) => this.#publishSoon(stores),
       fail: (error) => this.#listeners.emit("error", error),
     });
@@ -137,6 +155,9 @@ class HeadwaterClient implements Client {
       { environment, backoff, isOn: options.reconnect ?? true },
       this.#toReconnectorOwner(),
     );
+    if (options.storage) {
+      this.#keeper = new Keeper(options.storage, this.#toKeeperOwner());
+    }
   }
 
   get status(): ClientStatus {
@@ -145,6 +166,10 @@ class HeadwaterClient implements Client {
 
   get clientId(): string | undefined {
     return this.#clientId;
+  }
+
+  get user(): Json {
+    return this.#user;
   }
 
   get unackedCount(): number {
@@ -161,12 +186,25 @@ class HeadwaterClient implements Client {
     return this.#ready.promise;
   }
 
+  setToken(token: TokenSource): Promise<void> {
+    this.#credentials.use(token);
+    if (this.status === "idle" || this.status === "closed") {
+      return Promise.resolve();
+    }
+    const taken = this.#credentials.taken();
+    if (this.status === "connected") this.#refresh();
+    return taken;
+  }
+
   subscribe<T>(
     name: string,
     onChange?: (state: T) => void,
   ): SubscriptionHandle<T> {
     // As the server will name it: a name that looks the same is the same.
     const normal = cleanName(name, "the store name", LONGEST_NAME);
+    if (onChange !== undefined) {
+      checkFunction(onChange, `Cannot subscribe to "${normal}": the listener`);
+    }
     const { isDestroyed, closedBy } = this.#reconnector;
     if (isDestroyed && closedBy) {
       return this.#subscriptions.addEnded(normal, closedBy);
@@ -208,6 +246,7 @@ class HeadwaterClient implements Client {
   }
 
   on(channel: string, listener: (data: never) => void): () => void {
+    checkFunction(listener, `Cannot listen to "${channel}": the listener`);
     return this.#listeners.on(channel, listener);
   }
 
@@ -221,7 +260,12 @@ class HeadwaterClient implements Client {
 
   #toReconnectorOwner(): ReconnectorOwner {
     return {
-      hello: () => this.#outbox.hello(),
+      hello: () => {
+        const hello = () =>
+          this.#credentials.complete(() => this.#outbox.hello());
+        // What was sent before a reload has to go on in its session.
+        return this.#keeper ? this.#keeper.settled().then(hello) : hello();
+      },
       welcomed: (frame, isNew) => this.#welcomed(frame, isNew),
       message: (frames) => this.#receive(frames),
       disconnected: (cause) => {
@@ -233,6 +277,19 @@ class HeadwaterClient implements Client {
       },
       reconnecting: (next) => this.#listeners.emit("reconnecting", next),
       closed: (error) => this.#closed(error),
+      fail: (error) => this.#listeners.emit("error", error),
+    };
+  }
+
+  #toKeeperOwner(): KeeperOwner {
+    return {
+      clock: this.#clock,
+      outbox: this.#outbox,
+      subscriptions: this.#subscriptions,
+      writes: this.#writes,
+      changed: () => this.#publishSoon([]),
+      flush: () => this.#flushSoon(),
+      redial: () => this.#reconnector.redial(),
       fail: (error) => this.#listeners.emit("error", error),
     };
   }
@@ -250,6 +307,7 @@ class HeadwaterClient implements Client {
       retryMs: (attempt) => retryDelayMs(attempt, 0, backoff),
       guard: (run) => this.#listeners.guard(run),
       writes: () => this.#writes,
+      ended: (name) => this.#keeper?.forget(name),
       barrier: (passed) => {
         this.#outgoing.push(passed);
         this.#flushSoon();
@@ -259,7 +317,11 @@ class HeadwaterClient implements Client {
 
   #welcomed(frame: WelcomeFrame, isNew: boolean): void {
     this.#clientId = frame.clientId;
+    this.#user = freezeDeep(frame.user ?? null);
+    this.#credentials.welcomed();
+    this.#refresh();
     this.#outbox.welcomed(frame);
+    this.#keeper?.keep();
     this.#flushSoon();
     if (!isNew) return;
     this.#subscriptions.connected();
@@ -269,7 +331,9 @@ class HeadwaterClient implements Client {
 
   #closed(error: Error): void {
     const { isDestroyed } = this.#reconnector;
-    this.#outbox.rejectAll(error);
+    this.#credentials.closed(error);
+    if (isDestroyed) this.#keeper?.close();
+    this.#outbox.rejectAll(error, { isFinal: isDestroyed });
     this.#ready.rejectQuietly(error);
     if (!isDestroyed) return this.#subscriptions.fail(error);
     this.#subscriptions.destroy(error);
@@ -321,6 +385,7 @@ class HeadwaterClient implements Client {
       }
     }
     this.#heardAt = this.#clock.now();
+    this.#keeper?.keepStates();
     this.#subscriptions.publish();
     for (const event of this.#events.splice(0)) event();
     for (const answer of answers) answer();
@@ -358,6 +423,11 @@ class HeadwaterClient implements Client {
     queueMicrotask(() => this.#subscriptions.publish());
   }
 
+  /** Shows the server on the live connection what it was not shown yet. */
+  #refresh(): void {
+    this.#credentials.prepare(() => this.#flushSoon());
+  }
+
   /** Sends what there is at the end of this tick, all of it in one message. */
   #flushSoon(): void {
     if (this.#isFlushDue || this.#reconnector.connection === undefined) return;
@@ -380,6 +450,8 @@ class HeadwaterClient implements Client {
         ? connection.encodePing(item)
         : encodeFrame(item)
     );
+    const refresh = this.#credentials.isDue && this.#outbox.refresh();
+    if (refresh) connection.sayHello(this.#credentials.refresh(refresh));
     const renewal = this.#outbox.renewal();
     if (renewal !== undefined) connection.sayHello(renewal);
     frames.push(...this.#outbox.takeFrames(connection.messageBytes));

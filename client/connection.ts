@@ -115,9 +115,16 @@ export class Connection {
 
   /** Sends the first frame of the connection, or of a fresh session. */
   sayHello(frame: HelloFrame): void {
+    // It may have had to wait for a token.
+    if (this.#hasEnded) return;
     this.#expectWelcome();
     // In parts, or a state that takes longer than the heartbeat could never arrive.
     this.send([encodeFrame({ ...frame, parts: true, own: true })]);
+  }
+
+  /** Ends it, since there is no hello to be said. */
+  abandon(error: unknown): void {
+    this.#drop({ code: LOST, reason: "there is no token" }, error);
   }
 
   /** A ping, to be sent at once; `ponged` is called by {@linkcode takePong}. */

@@ -6,6 +6,7 @@
 import { HeadwaterError } from "../protocol/errors.ts";
 import type { SubscriptionHandle, WriteOptions } from "./api.ts";
 import { Deferred } from "./deferred.ts";
+import { checkFunction } from "../protocol/shown.ts";
 import type { Json } from "../protocol/value.ts";
 import type { Step } from "./pending.ts";
 import { type ListenerOptions, StateListeners } from "./state_listeners.ts";
@@ -91,6 +92,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     recipe: (draft: T) => unknown,
     options?: WriteOptions,
   ): Promise<ClientWritten> {
+    checkFunction(recipe, `Cannot update store "${this.name}": the recipe`);
     return this.#write(recipeStep(recipe), options);
   }
 
@@ -157,6 +159,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     listener: (changed: never, previous: never) => void,
     options: ListenerOptions<T, S> = {},
   ): () => void {
+    checkFunction(listener, `Cannot listen as "${id}": the listener`);
     // Paired by the overloads of SubscriptionHandle.
     const entry = {
       run: listener,

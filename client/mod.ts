@@ -20,6 +20,8 @@ export type {
   WriteOptions,
   WritePolicy,
 } from "./api.ts";
+export type { TokenSource } from "./credentials.ts";
+export type { ClientStorage } from "./storage.ts";
 export type {
   ClientClock,
   ClientTimer,

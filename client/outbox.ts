@@ -27,6 +27,22 @@ export interface OutboxOptions {
   readonly timeoutMs: number;
   /** Called when {@linkcode Outbox.takeFrames} may have something again. */
   readonly onDue: () => void;
+  /** What keeps requests beyond this client, if anything. */
+  readonly journal?: () => Journal | undefined;
+}
+
+/** Keeps what a later client is to send if this one cannot. */
+export interface Journal {
+  /** Whether it keeps anything at present. */
+  readonly isOn: boolean;
+  /** Whether a request that lasts may be sent: it is kept with its number, or will not be kept. */
+  isSafe(request: PendingRequest): boolean;
+  /** Whether a later client may send it. */
+  isKept(request: PendingRequest): boolean;
+  /** What there is to be kept has changed. */
+  keep(): void;
+  /** Nothing that was numbered awaits an answer. */
+  quiet(): void;
 }
 
 /** Calls that may wait for their answer at once. */
@@ -77,6 +93,8 @@ export interface Request {
   readonly timesOut: boolean;
   /** Its frame, made anew whenever it is sent; throws where it cannot be sent any more. */
   encode(sending: Sending): Uint8Array<ArrayBuffer>;
+  /** Whether it is to outlive this client. */
+  readonly isLasting?: boolean;
   /** Whether it, and what comes behind it, is better sent a little later. */
   readonly isHeld?: boolean;
   /** It is on its way, as it was last encoded. */
@@ -96,11 +114,19 @@ export interface PendingRequest {
   readonly answer: Deferred<Json | undefined>;
 }
 
-interface PendingCall extends PendingRequest {
+/** A request as it lies in the outbox. */
+export interface QueuedRequest extends PendingRequest {
+  /** What is asked for. */
   readonly request: Request;
+  /** When it was made, by the monotonic clock. */
   readonly createdMs: number;
+}
+
+interface PendingCall extends QueuedRequest {
   readonly release: () => void;
   number: number | undefined;
+  /** It may have reached a server: one that is kept has its number before. */
+  wasSent: boolean;
   /** It was sent on a connection that was lost. */
   isResent: boolean;
   /** Its bytes on the current connection; 0 where it was not sent on that. */
@@ -108,10 +134,25 @@ interface PendingCall extends PendingRequest {
 }
 
 /** What a server has issued; calls are numbered in it. */
-interface Session {
+export interface OutboxSession {
+  /** The proof of it. */
   readonly token: string;
+  /** When it was issued, by the monotonic clock. */
   readonly startedMs: number;
+  /** How long it is good for. */
   readonly lifeMs: number;
+}
+
+/** What an earlier client has left. */
+export interface LeftBehind {
+  /** Its requests, in order; those that may have been sent have a number. */
+  readonly requests: readonly {
+    readonly request: Request;
+    readonly number?: number | undefined;
+    readonly createdMs: number;
+  }[];
+  /** Its session, and the first number that it cannot have used there. */
+  readonly session?: OutboxSession & { readonly nextNumber: number };
 }
 
 /**
@@ -125,7 +166,7 @@ interface Session {
 export class Outbox {
   readonly #options: OutboxOptions;
   // Every call, in order of creation.
-  readonly #calls = new Set<PendingCall>();
+  #calls = new Set<PendingCall>();
   // Those that are given up some time: as all have the same, the first is the next.
   readonly #timed = new Set<PendingCall>();
   // Those with a number, in order of it.
@@ -137,7 +178,7 @@ export class Outbox {
   #bytesInFlight = 0;
   #writesInFlight = 0;
   #nextNumber = 1;
-  #session: Session | undefined;
+  #session: OutboxSession | undefined;
   #asked: "fresh" | "resumption" | "renewal" = "fresh";
   #isReady = false;
   #timer: ClientTimer | undefined;
@@ -154,6 +195,60 @@ export class Outbox {
   /** Calls without an answer. */
   get size(): number {
     return this.#calls.size;
+  }
+
+  /** The session, if there is one. */
+  get session(): OutboxSession | undefined {
+    return this.#session;
+  }
+
+  /** Whether something has a number and no answer. */
+  get hasNumbers(): boolean {
+    return this.#sent.size > 0;
+  }
+
+  /** The requests that are to outlive this client, in order. */
+  *lasting(): Generator<QueuedRequest> {
+    for (const call of this.#calls) if (call.request.isLasting) yield call;
+  }
+
+  /**
+   * Puts what an earlier client has left in front. Where some of it may have been
+   * sent, nothing here may have a number, and what follows must be a new connection:
+   * it goes on with the session.
+   */
+  restore({ requests, session }: LeftBehind): QueuedRequest[] {
+    const restored = requests.map(({ request, number, createdMs }) => ({
+      request,
+      createdMs,
+      answer: new Deferred<Json | undefined>(),
+      release: () => {},
+      number,
+      wasSent: number !== undefined,
+      isResent: number !== undefined,
+      bytes: 0,
+    }));
+    this.#calls = new Set([...restored, ...this.#calls]);
+    this.#due = new Set([...restored, ...this.#due]);
+    for (const call of restored) {
+      if (call.number !== undefined) this.#sent.set(call.number, call);
+    }
+    if (session && (this.#sent.size > 0 || !this.#session)) {
+      this.#session = session;
+      this.#nextNumber = session.nextNumber;
+      this.#isReady = false;
+    }
+    this.#options.onDue();
+    return restored;
+  }
+
+  /** Rejects a request that can neither be sent nor be given up. */
+  reject(request: PendingRequest, error: Error): void {
+    for (const call of this.#calls) {
+      if (call !== request) continue;
+      this.#remove(call);
+      return call.answer.rejectQuietly(error);
+    }
   }
 
   /** Adds a call. */
@@ -178,6 +273,7 @@ export class Outbox {
       answer: new Deferred(),
       release: () => signal?.removeEventListener("abort", onAbort),
       number: undefined,
+      wasSent: false,
       isResent: false,
       bytes: 0,
     };
@@ -186,6 +282,7 @@ export class Outbox {
     this.#due.add(call);
     if (request.timesOut) this.#timed.add(call);
     this.#arm();
+    if (request.isLasting) this.#journal?.keep();
     this.#options.onDue();
     return call;
   }
@@ -194,7 +291,10 @@ export class Outbox {
   hello(): HelloFrame {
     const session = this.#session;
     if (session) {
-      this.#rejectSent((call) => this.#ageMs(call.createdMs) >= session.lifeMs);
+      const { startedMs, lifeMs } = session;
+      this.#rejectSent(({ createdMs }) =>
+        this.#ageMs(Math.max(createdMs, startedMs)) >= lifeMs
+      );
     }
     this.#asked = this.#sent.size > 0 ? "resumption" : "fresh";
     return {
@@ -217,6 +317,17 @@ export class Outbox {
     const hello = this.hello();
     this.#asked = "renewal";
     return hello;
+  }
+
+  /** A hello by which the session goes on as it is; undefined while another one is not answered. */
+  refresh(): HelloFrame | undefined {
+    const session = this.#session;
+    if (!this.#isReady || !session) return undefined;
+    this.#isReady = false;
+    // Should the session be over, its numbers go on all the same.
+    this.#asked = "renewal";
+    const protocol = PROTOCOL_VERSION;
+    return { type: "hello", protocol, session: session.token };
   }
 
   /** The server has answered a hello. */
@@ -251,7 +362,7 @@ export class Outbox {
     this.#bytesInFlight = this.#writesInFlight = 0;
     for (const call of this.#sent.values()) {
       call.bytes = 0;
-      call.isResent = true;
+      call.isResent = call.wasSent;
     }
     this.#due = new Set([...this.#sent.values(), ...this.#due]);
   }
@@ -266,6 +377,7 @@ export class Outbox {
       const { request } = call;
       if (request.isHeld) break;
       if (isWrite(call) && this.#writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
+      if (!this.#isSafe(call)) break;
       const frame = this.#tryEncode(call);
       if (!frame) continue;
       if (frame.length > messageBytes) {
@@ -277,6 +389,7 @@ export class Outbox {
       if (isOverWindow && this.#bytesInFlight > 0) break;
       this.#due.delete(call);
       call.number ??= this.#nextNumber++;
+      call.wasSent = true;
       call.bytes = frame.length;
       this.#bytesInFlight += frame.length;
       if (isWrite(call)) this.#writesInFlight++;
@@ -317,11 +430,44 @@ export class Outbox {
     };
   }
 
-  /** Rejects every call. */
-  rejectAll(cause: Error): void {
+  /**
+   * Rejects every call; what a later client may send only if this one has ended for
+   * good: else it waits for the next connection.
+   */
+  rejectAll(cause: Error, { isFinal }: { isFinal: boolean }): void {
     for (const call of this.#calls) {
+      if (!isFinal && this.#isKept(call)) continue;
       this.#fail(call, "disconnected", "Disconnected", cause);
     }
+  }
+
+  get #journal(): Journal | undefined {
+    return this.#options.journal?.();
+  }
+
+  #isKept(call: PendingCall): boolean {
+    return call.request.isLasting === true &&
+      this.#journal?.isKept(call) === true;
+  }
+
+  /**
+   * Whether it may be sent. What a later client may send has to be kept with its number
+   * before: that client would send it under another, and it would take effect twice.
+   */
+  #isSafe(first: PendingCall): boolean {
+    const journal = this.#journal;
+    if (!first.request.isLasting || !journal?.isOn) return true;
+    if (first.number !== undefined && journal.isSafe(first)) return true;
+    let room = MAX_WRITES_IN_FLIGHT - this.#writesInFlight;
+    for (const call of this.#due) {
+      // Numbers are used in order: behind another request they have to wait.
+      if (!call.request.isLasting || room-- === 0) break;
+      if (call.number !== undefined) continue;
+      call.number = this.#nextNumber++;
+      this.#sent.set(call.number, call);
+    }
+    journal.keep();
+    return false;
   }
 
   /** Its frame; where it cannot be sent any more it is rejected. */
@@ -366,7 +512,7 @@ export class Outbox {
 
   #rejectTooBig(call: PendingCall, allowed: number, actual: number): void {
     // The server before this one took more; what became of it there is not known here.
-    if (call.number !== undefined) {
+    if (call.wasSent) {
       return this.#fail(call, "unknown", unknownOutcome(call.request));
     }
     this.#remove(call);
@@ -377,9 +523,13 @@ export class Outbox {
   }
 
   #rejectSent(isLost: (call: PendingCall) => boolean): void {
-    for (const call of this.#sent.values()) {
-      if (isLost(call)) {
+    for (const [number, call] of this.#sent) {
+      if (!isLost(call)) continue;
+      if (call.wasSent) {
         this.#fail(call, "unknown", unknownOutcome(call.request));
+      } else {
+        this.#sent.delete(number);
+        call.number = undefined;
       }
     }
   }
@@ -390,8 +540,8 @@ export class Outbox {
     message: string,
     cause?: Error,
   ): void {
+    const outcome = call.wasSent || this.#isKept(call) ? "unknown" : "notSent";
     this.#remove(call);
-    const outcome = call.number === undefined ? "notSent" : "unknown";
     call.answer.rejectQuietly(
       new HeadwaterError(code, message, { outcome, ...(cause && { cause }) }),
     );
@@ -404,6 +554,9 @@ export class Outbox {
     this.#due.delete(call);
     if (call.number !== undefined) this.#sent.delete(call.number);
     this.#landed(call);
+    const journal = this.#journal;
+    if (call.request.isLasting) journal?.keep();
+    if (this.#sent.size === 0) journal?.quiet();
     if (this.#timed.size === 0) this.#stopTimer();
     if (this.#due.size > 0) this.#options.onDue();
   }

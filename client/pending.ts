@@ -9,6 +9,7 @@ import type { ClientWrite } from "../protocol/frames.ts";
 import { isDisjoint } from "../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../protocol/patch.ts";
 import type { Json } from "../protocol/value.ts";
+import { lostRecipe, meansTheSame } from "./kept_patch.ts";
 import type { PendingRequest } from "./outbox.ts";
 
 /** What a write or a guess makes of a state. */
@@ -45,6 +46,8 @@ export class PendingEntry {
   readonly isGuess: boolean;
   /** Present where the server is to run a mutator. */
   readonly named: NamedStep | undefined;
+  /** Whether its recipe is gone: it is what it was, or cannot be made. */
+  readonly isFixed: boolean;
   /** What it belongs to, once that is queued. */
   request: PendingRequest | undefined;
   /** The state that it was made on last. */
@@ -57,18 +60,33 @@ export class PendingEntry {
   error: Error | undefined;
   /** What the server was sent, and has not refused. */
   sent: ClientWrite | undefined;
+  /** Whether the server's state contains it. */
+  hasLanded = false;
+  /** Whether others have written since it was made. */
+  isBeaten = false;
 
   constructor(
     make: (state: Json) => Step,
-    { isGuess = false, named }: {
+    { isGuess = false, isFixed = false, named }: {
       isGuess?: boolean;
+      isFixed?: boolean;
       named?: NamedStep | undefined;
     } = {},
   ) {
     this.make = make;
     this.isGuess = isGuess;
+    this.isFixed = isFixed;
     this.named = named;
   }
+}
+
+/** The entry of a write of which nothing but the patch is left. */
+export function fixedEntry(patch: Patch): PendingEntry {
+  const entry = new PendingEntry((state) => patched(state, patch), {
+    isFixed: true,
+  });
+  entry.patch = patch;
+  return entry;
 }
 
 /** The entries of one store, in order, on top of what the server has confirmed. */
@@ -91,13 +109,13 @@ export class Pending {
 
   /** The state with everything that is pending. */
   get state(): Json {
-    this.#settle();
+    this.settle();
     return this.#shown;
   }
 
   /** Puts an entry on top. What it throws passes through; then it is not added. */
   add(entry: PendingEntry): void {
-    this.#settle();
+    this.settle();
     // Writes build on writes alone: what is sent must not rest on a guess.
     const base = entry.isGuess || !this.#hasGuesses
       ? this.#shown
@@ -109,13 +127,32 @@ export class Pending {
     this.#shown = this.#hasGuesses ? this.#showAll() : state;
   }
 
+  /** Puts entries of an earlier client below all others, whether they can be made or not. */
+  adopt(entries: readonly PendingEntry[]): void {
+    for (const entry of this.#entries) entry.isStale = true;
+    this.#entries = [...entries, ...this.#entries];
+    this.#isDue = true;
+  }
+
+  /** What has a number may have been sent, as it is on the server's state at `base`. */
+  presumeSent(name: string, base: Base): void {
+    for (const { request } of this.#entries) {
+      if (request?.number === undefined) continue;
+      for (const { entry, write } of this.toWrites(request, name, base)) {
+        entry.sent = write;
+      }
+    }
+  }
+
   /** The server's next state contains these calls and writes; returns how many were pending. */
   land(numbers: readonly number[]): number {
     const before = this.#entries.length;
     const landed = new Set(numbers);
-    this.#entries = this.#entries.filter(({ request }) =>
-      request?.number === undefined || !landed.has(request.number)
-    );
+    this.#entries = this.#entries.filter((entry) => {
+      const number = entry.request?.number;
+      entry.hasLanded = number !== undefined && landed.has(number);
+      return !entry.hasLanded;
+    });
     return before - this.#entries.length;
   }
 
@@ -128,6 +165,7 @@ export class Pending {
     this.#isDue = true;
     if (isOwn) return;
     for (const entry of this.#entries) {
+      entry.isBeaten = true;
       entry.isStale ||= patch === undefined ||
         !isDisjoint(patch, entry.patch ?? []);
     }
@@ -153,7 +191,7 @@ export class Pending {
     name: string,
     { epoch, version: base }: Base,
   ): { readonly entry: PendingEntry; readonly write: ClientWrite }[] {
-    this.#settle();
+    this.settle();
     const after = new Set<number>();
     const writes: { entry: PendingEntry; write: ClientWrite }[] = [];
     for (const entry of this.#entries) {
@@ -188,7 +226,8 @@ export class Pending {
     return true;
   }
 
-  #settle(): void {
+  /** Brings the patches of its entries up to the server's state. */
+  settle(): void {
     if (!this.#isDue) return;
     this.#isDue = false;
     const state = this.#walk();
@@ -205,11 +244,17 @@ export class Pending {
     let isStale = false;
     for (const entry of this.#entries) {
       if (entry.isGuess) continue;
-      isStale ||= entry.isStale || entry.patch === undefined;
-      let step = isStale ? undefined : tryApply(state, entry.patch!); // stale without one
-      if (!step) {
-        isStale = true;
-        step = tryMake(entry, state);
+      let step: Step | undefined;
+      if (entry.isFixed) {
+        step = tryKeep(entry, state);
+        isStale ||= !step;
+      } else {
+        isStale ||= entry.isStale || entry.patch === undefined;
+        step = isStale ? undefined : tryApply(state, entry.patch!); // stale without one
+        if (!step) {
+          isStale = true;
+          step = tryMake(entry, state);
+        }
       }
       entry.isStale = false;
       entry.before = state;
@@ -223,6 +268,7 @@ export class Pending {
   #showAll(): Json {
     let state = this.#server;
     for (const entry of this.#entries) {
+      if (entry.isFixed && !entry.patch) continue; // it is lost
       try {
         state = entry.make(state).state;
       } catch {
@@ -233,9 +279,23 @@ export class Pending {
   }
 }
 
+function patched(state: Json, patch: Patch): Step {
+  return { state: applyPatch(state, patch, { freeze: true }), patch };
+}
+
+/** The step of an entry that cannot be made anew, where it means what it meant. */
+function tryKeep(entry: PendingEntry, state: Json): Step | undefined {
+  const { patch, before = state } = entry;
+  const fits = patch &&
+    (before === state || meansTheSame(patch, before, state));
+  const step = fits ? tryApply(state, patch) : undefined;
+  if (!step) entry.error = lostRecipe();
+  return step;
+}
+
 function tryApply(state: Json, patch: Patch): Step | undefined {
   try {
-    return { state: applyPatch(state, patch, { freeze: true }), patch };
+    return patched(state, patch);
   } catch (error) {
     if (error instanceof HeadwaterError) return undefined;
     throw error;

@@ -23,8 +23,8 @@ import type { Environment } from "./environment.ts";
 
 /** What a {@linkcode Reconnector} asks of its owner, and tells it. */
 export interface ReconnectorOwner {
-  /** The first frame of a connection. */
-  hello(): HelloFrame;
+  /** The first frame of a connection; a promise where it takes time to make. */
+  hello(): HelloFrame | Promise<HelloFrame>;
   /** A hello is answered; `isNew` for the first one of a connection. */
   welcomed(frame: WelcomeFrame, isNew: boolean): void;
   /** The frames of one message. */
@@ -110,6 +110,17 @@ export class Reconnector {
     this.#dial();
   }
 
+  /** Begins anew with another connection; false where a loss would be the end. */
+  redial(): boolean {
+    const { connection } = this.#machine;
+    if (!connection) return true;
+    if (!this.#options.isOn) return false;
+    connection.close();
+    this.#ended({ code: 1000, reason: "another session" }, undefined);
+    this.#wake();
+    return true;
+  }
+
   /** Ends it for good. */
   destroy(): void {
     const cause = { code: 1000, reason: "the client was destroyed" };
@@ -121,7 +132,7 @@ export class Reconnector {
     if (WebSocket === undefined) return; // connect() has refused
     const connection = new Connection({ url: this.#url, WebSocket, clock }, {
       opened: () => {
-        if (this.#machine.welcoming()) connection.sayHello(this.#owner.hello());
+        if (this.#machine.welcoming()) this.#sayHello(connection);
       },
       welcomed: (frame) => {
         const isNew = this.#machine.open(clock.monotonic());
@@ -131,6 +142,15 @@ export class Reconnector {
       ended: (cause, error) => this.#ended(cause, error),
     });
     if (this.#machine.connecting(connection)) connection.open();
+  }
+
+  #sayHello(connection: Connection): void {
+    const hello = this.#owner.hello();
+    if (!(hello instanceof Promise)) return connection.sayHello(hello);
+    hello.then(
+      (frame) => connection.sayHello(frame),
+      (error) => connection.abandon(error),
+    );
   }
 
   #ended(cause: CloseCause, error: unknown): void {

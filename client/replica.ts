@@ -46,6 +46,12 @@ export class Replica {
     return { epoch, version, writer };
   }
 
+  /** Goes on with what an earlier copy had. */
+  restore(kept: Replicated): void {
+    this.#current = { ...kept, state: freezeDeep(kept.state) };
+    this.#isBroken = false;
+  }
+
   /** Takes a whole state, unless it is older than this one. */
   snapshot(frame: SnapshotFrame): ReplicaOutcome {
     const { epoch, version, writer, state } = frame;

@@ -174,6 +174,38 @@ export class Subscription {
     this.#pending = pending;
   }
 
+  /**
+   * Goes on with what an earlier client had: the state, and the writes that it shows
+   * on top, which were made on just that. A newer state that is here stays.
+   */
+  restore(
+    { state: kept, syncedAt, entries }: {
+      readonly state: Replicated;
+      readonly syncedAt: number;
+      readonly entries: readonly PendingEntry[];
+    },
+  ): void {
+    const { current } = this;
+    const isNewer = !current ||
+      current.epoch === kept.epoch && current.version < kept.version;
+    if (isNewer) {
+      this.#replica.restore(kept);
+      this.#syncedAt ??= syncedAt;
+      if (current) this.#pending?.arrive(kept.state, undefined, false);
+    }
+    if (entries.length === 0) return;
+    const pending = new Pending(kept.state);
+    pending.adopt(entries);
+    pending.presumeSent(this.name, kept);
+    const { state, version } = this.current!; // that, or what was newer
+    if (version !== kept.version) {
+      for (const entry of entries) entry.isBeaten = true;
+    }
+    const present = this.#pending ?? new Pending(state);
+    present.adopt(entries);
+    this.#pending = present;
+  }
+
   /** The next frame contains these calls and writes. */
   own(calls: readonly number[]): void {
     this.#landed += this.#pending?.land(calls) ?? 0;
@@ -183,6 +215,11 @@ export class Subscription {
   drop(request: PendingRequest): void {
     this.#pending?.drop(request);
     this.#trim();
+  }
+
+  /** Whether nothing was asked for on this connection. */
+  get isOffline(): boolean {
+    return this.#phase.name === "offline";
   }
 
   /** Whether its answer is on the way, after which writes are likelier to be taken as they are. */

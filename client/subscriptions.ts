@@ -10,6 +10,7 @@ import type {
   SnapshotFrame,
 } from "../protocol/frames.ts";
 import { Handle } from "./handle.ts";
+import type { KeptState } from "./kept_records.ts";
 import {
   type AnyHandle,
   Subscription,
@@ -23,6 +24,8 @@ export interface SubscriptionsOwner extends SubscriptionOwner {
   guard(run: () => void): void;
   /** What handles write with. */
   readonly writes: () => Writes;
+  /** The subscription to a store is over for good. */
+  ended(name: string): void;
   /** Runs `passed` when whatever the server sends has seen all that was sent before this. */
   barrier(passed: () => void): void;
 }
@@ -36,6 +39,8 @@ export class Subscriptions {
   /** The last subscription of a store that was left, until nothing of it is on its way. */
   readonly #leaving = new Map<string, Subscription>();
   #isConnected = false;
+  /** What an earlier client had of stores that nobody here looks at yet. */
+  readonly #kept = new Map<string, KeptState>();
 
   constructor(owner: SubscriptionsOwner) {
     this.#owner = owner;
@@ -45,11 +50,38 @@ export class Subscriptions {
   add<T>(name: string, onChange?: (state: T) => void): Handle<T> {
     let subscription = this.#byName.get(name);
     if (subscription === undefined) {
-      subscription = new Subscription(name, this.#owner);
-      this.#byName.set(name, subscription);
+      subscription = this.#create(name);
       if (this.#isConnected) subscription.ask();
     }
     return this.#attach(subscription, onChange);
+  }
+
+  /** All of them, looked at or not. */
+  all(): Iterable<Subscription> {
+    return this.#byName.values();
+  }
+
+  /** Shows what an earlier client had, where there is nothing newer. */
+  restore(states: ReadonlyMap<string, KeptState>): void {
+    for (const [name, kept] of states) {
+      const subscription = this.#byName.get(name);
+      if (!subscription) this.#kept.set(name, kept);
+      else {
+        show(subscription, kept);
+        this.#changed.add(subscription);
+      }
+    }
+  }
+
+  /** The subscription to a store that an earlier client has written to. */
+  revive(name: string): Subscription {
+    return this.#byName.get(name) ?? this.#create(name);
+  }
+
+  /** Asks for a store that was {@linkcode revive}d, if it was not. */
+  revived(subscription: Subscription): void {
+    this.#changed.add(subscription);
+    if (this.#isConnected && subscription.isOffline) subscription.ask();
   }
 
   /** Adds a handle that never gets anything. */
@@ -122,7 +154,9 @@ export class Subscriptions {
   failed(name: string, error: ErrorBody): void {
     const subscription = this.#named(name);
     subscription?.failed(error);
-    if (subscription?.error !== undefined) this.#forget(subscription);
+    if (subscription?.error === undefined) return;
+    this.#forget(subscription);
+    this.#owner.ended(name);
   }
 
   /** A store was deleted; returns whether anybody here looked at it. */
@@ -130,6 +164,7 @@ export class Subscriptions {
     const subscription = this.#named(name);
     if (subscription === undefined) return false;
     this.#forget(subscription);
+    this.#owner.ended(name);
     subscription.end(
       new HeadwaterError(
         "store_deleted",
@@ -150,6 +185,18 @@ export class Subscriptions {
       }
       this.#release(subscription);
     }
+  }
+
+  #create(name: string): Subscription {
+    const subscription = new Subscription(name, this.#owner);
+    this.#byName.set(name, subscription);
+    const kept = this.#kept.get(name);
+    this.#kept.delete(name);
+    if (!kept) return subscription;
+    show(subscription, kept);
+    // Its first handle shows it by itself.
+    subscription.takeNews();
+    return subscription;
   }
 
   #attach<T>(
@@ -218,4 +265,11 @@ export class Subscriptions {
   #dropNumber({ store }: Subscription): void {
     if (store !== undefined) this.#byNumber.delete(store);
   }
+}
+
+function show(
+  subscription: Subscription,
+  { state, savedAtMs: syncedAt }: KeptState,
+): void {
+  subscription.restore({ state, syncedAt, entries: [] });
 }

@@ -6,9 +6,14 @@
  */
 import { encodeFrame } from "../protocol/codec.ts";
 import { HeadwaterError, LimitError } from "../protocol/errors.ts";
-import { type ClientWrite, WRITES_PER_BATCH } from "../protocol/frames.ts";
+import {
+  type ClientWrite,
+  type MutatorWrite,
+  WRITES_PER_BATCH,
+} from "../protocol/frames.ts";
 import type { Json } from "../protocol/value.ts";
 import { Deferred } from "./deferred.ts";
+import type { KeptWrite } from "./kept_records.ts";
 import type { PendingRequest, Request, Sending } from "./outbox.ts";
 import type { PendingEntry } from "./pending.ts";
 import type { Subscription } from "./subscription.ts";
@@ -25,15 +30,18 @@ export type WritePolicy = "rebase" | "expectVersion";
 /** See the module's documentation. */
 export class WriteRequest implements Request {
   readonly timesOut = false;
-  readonly #policy: WritePolicy;
+  readonly isLasting = true;
+  /** What happens if others have written meanwhile. */
+  readonly policy: WritePolicy;
   readonly #stores = new Set<Subscription>();
   /** Writes to stores of which there is nothing here. */
-  readonly #unseen: ClientWrite[] = [];
+  readonly #unseen: MutatorWrite[] = [];
   readonly #results: {
     readonly name: string;
     readonly written: Deferred<ClientWritten>;
   }[] = [];
-  readonly #entries: PendingEntry[] = [];
+  /** With the store of each. */
+  readonly #entries = new Map<PendingEntry, Subscription>();
   #pending: PendingRequest | undefined;
   #failure: Error | undefined;
   /** Its writes as they were encoded last. */
@@ -41,7 +49,7 @@ export class WriteRequest implements Request {
     [];
 
   constructor(policy: WritePolicy) {
-    this.#policy = policy;
+    this.policy = policy;
   }
 
   /** The first store that it writes to. */
@@ -58,6 +66,11 @@ export class WriteRequest implements Request {
     return this.#stores;
   }
 
+  /** Its writes to stores that are here, with those. */
+  get entries(): ReadonlyMap<PendingEntry, Subscription> {
+    return this.#entries;
+  }
+
   /** Whether it does nothing. */
   get isEmpty(): boolean {
     return this.#results.length === 0;
@@ -67,13 +80,16 @@ export class WriteRequest implements Request {
   add(subscription: Subscription, entry: PendingEntry): Promise<ClientWritten> {
     this.#checkSize(subscription.name);
     subscription.addEntry(entry);
-    this.#stores.add(subscription);
-    this.#entries.push(entry);
-    return this.#expect(subscription.name);
+    return this.#take(subscription, entry);
+  }
+
+  /** Adds a write that an earlier client has made; the store shows it already. */
+  addKept(subscription: Subscription, entry: PendingEntry): void {
+    this.#take(subscription, entry);
   }
 
   /** Adds a write by a mutator to a store of which there is nothing here. */
-  addUnseen(write: ClientWrite): Promise<ClientWritten> {
+  addUnseen(write: MutatorWrite): Promise<ClientWritten> {
     this.#checkSize(write.name);
     this.#unseen.push(write);
     return this.#expect(write.name);
@@ -82,7 +98,7 @@ export class WriteRequest implements Request {
   /** It is queued. */
   queued(pending: PendingRequest): void {
     this.#pending = pending;
-    for (const entry of this.#entries) entry.request = pending;
+    for (const entry of this.#entries.keys()) entry.request = pending;
   }
 
   /** Its writes have taken effect; `value` is what the server has answered. */
@@ -98,7 +114,7 @@ export class WriteRequest implements Request {
   fail(cause: unknown): Error {
     this.#drop();
     for (const store of this.#stores) {
-      for (const entry of this.#entries) store.undo.forget(entry);
+      for (const entry of this.#entries.keys()) store.undo.forget(entry);
     }
     const error = this.#failure ??
       (cause instanceof Error ? cause : new Error(String(cause)));
@@ -121,18 +137,58 @@ export class WriteRequest implements Request {
     this.#encoded = [...this.#stores].flatMap((store) =>
       store.pending?.toWrites(request, store.name, store.base) ?? []
     );
-    const writes = this.#encoded.map(({ write }) => write);
     // On what others wrote it cannot be made again, and the server has nothing of it.
     const failed = this.#encoded.find(({ entry }) =>
       entry.error && !entry.sent
     );
     if (failed) throw failed.entry.error;
+    const exact = this.policy === "expectVersion";
+    const writes = this.#encoded.map(({ entry, write }) =>
+      // No life of the store has no name: the server tells of the conflict.
+      exact && entry.isBeaten ? { ...write, epoch: "" } : write
+    );
     return encodeFrame({
       type: "mut",
       ...sending,
-      ...(this.#policy === "expectVersion" && { exact: true }),
-      writes: [...writes, ...this.#unseen],
+      ...(exact && { exact }),
+      // What is shown as the server's is not pending: it is asked for the answer alone.
+      writes: [...(this.hasLanded ? this.#lastSent : writes), ...this.#unseen],
     });
+  }
+
+  /** Whether others have written since it was made. */
+  get isBeaten(): boolean {
+    return [...this.#entries.keys()].some(({ isBeaten }) => isBeaten);
+  }
+
+  /** What a later client needs of it; undefined where it has taken effect, or cannot. */
+  toKept(): KeptWrite[] | undefined {
+    if (this.hasLanded) return undefined;
+    const kept: KeptWrite[] = [];
+    for (const [entry, store] of this.#entries) {
+      store.pending?.settle();
+      const { named, patch, sent } = entry;
+      const last = patch ?? (sent && "patch" in sent ? sent.patch : undefined);
+      if (named) kept.push({ store: store.name, named });
+      else if (last && !store.error) {
+        kept.push({ store: store.name, patch: last });
+      } else return undefined;
+    }
+    for (const write of this.#unseen) {
+      const { name, mutator, seed, args } = write;
+      const named = { mutator, seed, ...(args !== undefined && { args }) };
+      kept.push({ store: name, named });
+    }
+    return kept;
+  }
+
+  get #lastSent(): ClientWrite[] {
+    return [...this.#entries.keys()].flatMap(({ sent }) => sent ?? []);
+  }
+
+  /** Whether the server's state contains it, though no answer has told so. */
+  get hasLanded(): boolean {
+    return [...this.#entries.keys()].some((entry) => entry.hasLanded);
   }
 
   /** @inheritdoc */
@@ -156,6 +212,15 @@ export class WriteRequest implements Request {
       store.refuse(this.#pending!); // it was sent
     }
     return true;
+  }
+
+  #take(
+    subscription: Subscription,
+    entry: PendingEntry,
+  ): Promise<ClientWritten> {
+    this.#stores.add(subscription);
+    this.#entries.set(entry, subscription);
+    return this.#expect(subscription.name);
   }
 
   #expect(name: string): Promise<ClientWritten> {

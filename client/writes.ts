@@ -8,6 +8,7 @@ import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
 import { diffStates } from "../protocol/diff.ts";
 import { type Recipe, runRecipe } from "../protocol/draft.ts";
 import { HeadwaterError } from "../protocol/errors.ts";
+import type { MutatorWrite } from "../protocol/frames.ts";
 import { applyPatch } from "../protocol/patch.ts";
 import { validate } from "../protocol/schema.ts";
 import {
@@ -16,8 +17,14 @@ import {
   freezeDeep,
   type Json,
 } from "../protocol/value.ts";
+import type { KeptRequest, KeptState } from "./kept_records.ts";
 import type { Outbox, PendingRequest } from "./outbox.ts";
-import { PendingEntry, type Step } from "./pending.ts";
+import {
+  fixedEntry,
+  type NamedStep,
+  PendingEntry,
+  type Step,
+} from "./pending.ts";
 import type { Subscription } from "./subscription.ts";
 import {
   type ClientWritten,
@@ -42,6 +49,10 @@ export interface WritesOwner {
   random(): number;
   /** The subscription to a store that has a state, if there is one. */
   find(name: string): Subscription | undefined;
+  /** The subscription to a store that was written to before a reload. */
+  revive(name: string): Subscription;
+  /** That one shows what was written. */
+  revived(subscription: Subscription): void;
   /** These stores may show something else. */
   changed(stores: Iterable<Subscription>): void;
   /** Tells of a write that was refused. */
@@ -91,28 +102,55 @@ export class Writes {
   ): Promise<ClientWritten> {
     const { named, mutator, output } = this.#toNamed(name, args);
     const fullName = toStoreName(name, mutator, store);
-    const about = { ...this.#owner.identity(), now: this.#owner.now() };
-    const make = (state: Json): Step => {
-      let ids = 0;
-      const id = () => `${named.seed}-${ids++}`;
-      return runRecipe(
-        state,
-        // The contract has paired the mutator with its store and its arguments.
-        (draft) =>
-          mutator.run(draft as never, output as never, {
-            ...about,
-            id,
-          }) as Json,
-        { freeze: true },
-      );
-    };
     const subscription = this.#owner.find(fullName);
     if (subscription) {
-      const entry = new PendingEntry(make, { named });
+      const about = { ...this.#owner.identity(), now: this.#owner.now() };
+      const entry = namedEntry(named, mutator, { ...about, args: output });
       return this.#writeNew(subscription, entry, policy);
     }
-    const write = { name: fullName, epoch: "", base: 0, after: [], ...named };
+    const write = unseenWrite(fullName, named);
     return this.#request(policy, (request) => request.addUnseen(write));
+  }
+
+  /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
+  remake(
+    { policy, writes, createdAtMs, isBeaten }: KeptRequest,
+    states: ReadonlyMap<string, KeptState>,
+  ): WriteRequest {
+    const request = new WriteRequest(policy);
+    for (const write of writes) {
+      const entry = "patch" in write
+        ? fixedEntry(write.patch)
+        : this.#remakeNamed(write.named, createdAtMs);
+      if (entry && states.has(write.store)) {
+        entry.isBeaten = isBeaten;
+        request.addKept(this.#owner.revive(write.store), entry);
+      } else if ("named" in write) {
+        request.addUnseen(unseenWrite(write.store, write.named));
+      }
+    }
+    return request;
+  }
+
+  /** Shows what was {@linkcode remake}d and queued, on top of the states that it was made on. */
+  resume(
+    requests: readonly WriteRequest[],
+    queued: readonly PendingRequest[],
+    states: ReadonlyMap<string, KeptState>,
+  ): void {
+    const entries = new Map<Subscription, PendingEntry[]>();
+    for (const [at, request] of requests.entries()) {
+      request.queued(queued[at]!); // one for each
+      for (const [entry, store] of request.entries) {
+        entries.set(store, [...entries.get(store) ?? [], entry]);
+      }
+      this.#follow(request, queued[at]!);
+    }
+    for (const [store, all] of entries) {
+      const { state, savedAtMs: syncedAt } = states.get(store.name)!; // remake() has looked
+      store.restore({ state, syncedAt, entries: all });
+      this.#owner.revived(store);
+    }
   }
 
   /** Has everything that `run` writes take effect together. */
@@ -198,6 +236,10 @@ export class Writes {
       throw error;
     }
     request.queued(pending);
+    return this.#follow(request, pending);
+  }
+
+  #follow(request: WriteRequest, pending: PendingRequest): Promise<void> {
     const done = pending.answer.promise.then(
       (value) => request.succeed(value),
       (cause) => {
@@ -211,6 +253,24 @@ export class Writes {
     // Told by "error", too: it need not be awaited.
     done.catch(() => {});
     return done;
+  }
+
+  /** Undefined where this version of the application has no such mutator: the server decides. */
+  #remakeNamed(
+    named: NamedStep,
+    createdAtMs: number,
+  ): PendingEntry | undefined {
+    try {
+      const { mutator, output: args } = this.#toNamed(
+        named.mutator,
+        named.args,
+      );
+      const about = { ...this.#owner.identity(), now: createdAtMs };
+      return namedEntry(named, mutator, { ...about, args });
+    } catch (error) {
+      if (error instanceof HeadwaterError) return undefined;
+      throw error;
+    }
   }
 
   #toNamed(name: string, args: unknown) {
@@ -243,6 +303,29 @@ export class Writes {
     }
     return seed;
   }
+}
+
+function namedEntry(
+  named: NamedStep,
+  mutator: AnyMutator,
+  { args, ...about }: Omit<MutatorContext, "id"> & { readonly args: unknown },
+): PendingEntry {
+  const make = (state: Json): Step => {
+    let ids = 0;
+    const id = () => `${named.seed}-${ids++}`;
+    return runRecipe(
+      state,
+      // The contract has paired the mutator with its store and its arguments.
+      (draft) =>
+        mutator.run(draft as never, args as never, { ...about, id }) as Json,
+      { freeze: true },
+    );
+  };
+  return new PendingEntry(make, { named });
+}
+
+function unseenWrite(name: string, named: NamedStep): MutatorWrite {
+  return { name, epoch: "", base: 0, after: [], ...named };
 }
 
 /** The step of a recipe. */

@@ -152,6 +152,28 @@ Deno.test("onIdle: a client that does not read is evicted, and has left with tha
   proxy.cut();
 });
 
+Deno.test("onIdle and selfDestruct count those who see a view of the store like all others", async () => {
+  const server = createServer({ kv: ":memory:" });
+  await using _ = server;
+  const seen: (number | string)[] = [];
+  server.createStore("Hand:*", { cards: [1, 2, 3] }, {
+    view: ({ cards }) => ({ count: cards.length }),
+    selfDestruct: (clientsLeft) => seen.push(clientsLeft) < 0,
+  }).onIdle((key) => void seen.push(`idle ${key}`));
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  const clients = [connectClient(server.port), connectClient(server.port)];
+  for (const client of clients) {
+    const hand = client.subscribe("Hand:a");
+    await hand.ready();
+    assert.deepEqual(hand.getState(), { count: 3 });
+  }
+  clients[0]?.destroy();
+  await until(() => seen.length === 1);
+  clients[1]?.destroy();
+  await until(() => seen.length === 3);
+  assert.deepEqual(seen, [1, 0, "idle a"]);
+});
+
 Deno.test("onIdle that resets or deletes the room: the next one who comes begins anew", async () => {
   await using server = await startRooms({
     kv: ":memory:",

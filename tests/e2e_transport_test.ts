@@ -156,6 +156,7 @@ Deno.test("Server.listen() refuses a transport that there is not", async () => {
   const options = { port: 0, transport: "fast" } as unknown as ListenOptions;
   await assert.rejects(server.listen(options), {
     name: "RangeError",
-    message: 'transport must be "native" or "hardened", not "fast"',
+    message:
+      'Cannot listen: transport must be "native" or "hardened", not "fast"',
   });
 });

@@ -219,7 +219,7 @@ export class Endpoint {
       response = await fetch(url, request);
     } catch (cause) {
       init.signal.throwIfAborted();
-      throw new PassingError(messageOf(cause), { cause });
+      throw new PassingError(reasonOfLoss(cause), { cause });
     }
     if (response.ok) return response;
     const { status } = response;
@@ -299,6 +299,16 @@ async function reasonOf(response: Response): Promise<string> {
 
 function closedError(): TypeError {
   return new TypeError("The KV is closed");
+}
+
+/** What the network said; "fetch failed" alone, as fetch has it, would tell nobody why. */
+function reasonOfLoss(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error) || cause.message === "") {
+    return messageOf(error);
+  }
+  // Whose message names the KV has the URL already.
+  return cause.message.replace(/^error sending request for url \(.*?\): /, "");
 }
 
 function messageOf(error: unknown): string {

@@ -5,6 +5,16 @@
  * @module
  */
 
+import {
+  addKnobs,
+  CHANCE,
+  CHANCE_OF_DELAY,
+  DELAY,
+  type Knob,
+  oneOf,
+  SWITCH,
+} from "./knobs.ts";
+
 /** How long something takes: any time from the first to the second number of milliseconds. */
 export type KvDelay = readonly [minMs: number, maxMs: number];
 
@@ -21,7 +31,8 @@ export type KvWatchMode = "prompt" | "late" | "dead" | "ends";
 /**
  * What goes wrong between the servers and the KV. Each knob may be turned at any
  * moment; at first none is. Chances are from 0, never, to 1, always, and are drawn for
- * each operation: a read, one step of a range, a commit.
+ * each operation: a read, one step of a range, a commit. A knob that is turned to what
+ * it cannot be throws a RangeError.
  */
 export interface KvFaults {
   /** How long a request travels to the KV, and again its answer back. */
@@ -87,6 +98,23 @@ const NONE: Readonly<KvFaultSettings> = {
   isWatchShared: true,
 };
 
+const KNOBS: Readonly<Record<keyof KvFaultSettings, Knob>> = {
+  latencyMs: DELAY,
+  spike: CHANCE_OF_DELAY,
+  locked: CHANCE,
+  lockedAfter: CHANCE,
+  throwsBefore: CHANCE,
+  throwsAfter: CHANCE,
+  landsLate: CHANCE_OF_DELAY,
+  hangs: CHANCE,
+  resends: CHANCE,
+  outlives: CHANCE,
+  outage: SWITCH,
+  watch: oneOf("prompt", "late", "dead", "ends"),
+  watchLateMs: DELAY,
+  isWatchShared: SWITCH,
+};
+
 /** Knobs of a database by which nothing goes wrong yet; `onHeal` heals its handles. */
 export function createKvFaults(onHeal: () => void): KvFaults {
   const faults: KvFaults = {
@@ -96,5 +124,5 @@ export function createKvFaults(onHeal: () => void): KvFaults {
       onHeal();
     },
   };
-  return faults;
+  return addKnobs(faults, KNOBS, "kv.faults");
 }

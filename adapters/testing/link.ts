@@ -11,7 +11,8 @@ import type { HostClock, VirtualClock } from "./virtual_clock.ts";
 
 /**
  * How the network behaves. Each knob may be turned at any moment, and is for what is
- * sent from then on. Chances are from 0, never, to 1, always.
+ * sent from then on. Chances are from 0, never, to 1, always. A knob that is turned to
+ * what it cannot be throws a RangeError.
  */
 export interface NetworkFaults {
   /** Whole milliseconds that a message travels. At first none. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { shown } from "../../protocol/shown.ts";
 import type { Random } from "../../server/ports.ts";
 
 /**
@@ -13,8 +14,17 @@ import type { Random } from "../../server/ports.ts";
 export class SeededRandom implements Random {
   #state: number;
 
-  /** Begins with `seed`, any integer. */
+  /**
+   * Begins with `seed`, any whole number.
+   *
+   * @throws {RangeError} if it is none.
+   */
   constructor(seed: number) {
+    if (!Number.isSafeInteger(seed)) {
+      throw new RangeError(
+        `Cannot begin with the seed ${shown(seed)}: it must be a whole number`,
+      );
+    }
     this.#state = seed | 0;
   }
 

@@ -17,8 +17,10 @@ import type { HostClock } from "./virtual_clock.ts";
 export interface SimulatedClientOptions
   extends Omit<ClientOptions, "clock" | "random" | "WebSocket" | "onWake"> {
   /**
-   * Name of its server. By default any of those that listen, drawn anew for each
-   * connection, as behind a balancer.
+   * Name of its server, which was started before, if only once. By default any of those
+   * that listen, drawn anew for each connection, as behind a balancer.
+   *
+   * @default "any"
    */
   readonly server?: string;
 }

@@ -12,6 +12,7 @@ import type {
   SocketEvents,
 } from "../../server/ports.ts";
 import { type Link, type NetworkFaults, SimulatedLink } from "./link.ts";
+import { addKnobs, CHANCE, type Knob, SPEED, WHOLE_DELAY } from "./knobs.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { ClientEnd } from "./simulated_socket.ts";
 import type { HostClock, VirtualClock } from "./virtual_clock.ts";
@@ -26,6 +27,14 @@ const PERFECT: Readonly<NetworkFaults> = {
   lose: 0,
   duplicate: 0,
   bytesPerMs: Infinity,
+};
+
+const KNOBS: Readonly<Record<keyof NetworkFaults, Knob>> = {
+  latencyMs: WHOLE_DELAY,
+  refuse: CHANCE,
+  lose: CHANCE,
+  duplicate: CHANCE,
+  bytesPerMs: SPEED,
 };
 
 /** What lies between clients and servers. */
@@ -43,7 +52,11 @@ export interface SimulatedNetwork {
 
 /** See the module's documentation. */
 export class NetworkOfNames implements SimulatedNetwork {
-  readonly faults: NetworkFaults = { ...PERFECT };
+  readonly faults: NetworkFaults = addKnobs(
+    { ...PERFECT },
+    KNOBS,
+    "network.faults",
+  );
   readonly links: ReadonlySet<Link>;
   readonly #links = new Set<SimulatedLink>();
   readonly #clock: VirtualClock;

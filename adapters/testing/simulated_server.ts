@@ -16,8 +16,8 @@ import type { HostClock } from "./virtual_clock.ts";
 /** Options of {@linkcode Simulation.startServer}: those of `createServer`, and its surroundings. */
 export interface SimulatedServerOptions extends Omit<ServerOptions, "kv"> {
   /**
-   * Its name in the network. Servers that run side by side need one each; one
-   * that starts again may have it again.
+   * Its name in the network: small letters, digits, "-" and ".". Servers that run side
+   * by side need one each; one that starts again may have it again.
    *
    * @default "server"
    */
@@ -83,6 +83,7 @@ export class ServerProcess implements SimulatedServer {
   readonly #surroundings: ServerSurroundings;
   readonly #isLocal: boolean;
   readonly #handles: KvHandle[] = [];
+  #isOver = false;
 
   /** Defines a server by `define`, and lets it begin to listen. */
   constructor(
@@ -111,7 +112,10 @@ export class ServerProcess implements SimulatedServer {
     this.clock = clock;
     this.server = new Server({ ...options, kv: "simulated" }, ports);
     define(this.server, clock);
-    this.listening = this.server.listen({ heartbeatMs });
+    this.listening = this.server.listen({ heartbeatMs }).catch((error) => {
+      this.#isOver = true;
+      throw error;
+    });
   }
 
   get links(): readonly Link[] {
@@ -126,7 +130,13 @@ export class ServerProcess implements SimulatedServer {
     this.#surroundings.ended();
   }
 
+  /** Whether another process may have its name: it closes, or could not listen. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   async close(): Promise<void> {
+    this.#isOver = true;
     await this.server.close();
     this.#surroundings.ended();
   }

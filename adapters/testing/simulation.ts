@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { shown } from "../../protocol/shown.ts";
 import type { Clock } from "../../server/ports.ts";
 import type { Server } from "../../server/server.ts";
 import { SeededRandom } from "./seeded_random.ts";
@@ -13,7 +14,11 @@ import {
   type SimulatedClientOptions,
 } from "./simulated_client.ts";
 import { KvDatabase } from "./simulated_kv.ts";
-import { NetworkOfNames, type SimulatedNetwork } from "./simulated_network.ts";
+import {
+  ANY_SERVER,
+  NetworkOfNames,
+  type SimulatedNetwork,
+} from "./simulated_network.ts";
 import {
   ServerProcess,
   type ServerSurroundings,
@@ -27,7 +32,7 @@ const PATIENCE_MS = 60_000;
 
 /** Options of {@linkcode createSimulation}. */
 export interface SimulationOptions {
-  /** Decides everything that is left to chance. @default 1 */
+  /** Decides everything that is left to chance; any whole number. @default 1 */
   readonly seed?: number;
 }
 
@@ -36,9 +41,13 @@ export interface SimulationOptions {
  * real client, while time, chance, network and KV are simulated. The same seed gives
  * the same run, so that a failure can be seen again.
  *
- * Time stands still until {@linkcode Simulation.advance} or
- * {@linkcode Simulation.until} moves it: whatever is awaited goes through the
- * latter.
+ * - Time stands still until {@linkcode Simulation.advance} or
+ *   {@linkcode Simulation.until} moves it: whatever is awaited goes through the
+ *   latter, `await simulation.until(client.call("add"))`. Awaited by itself it would
+ *   never come.
+ * - Functions and hooks must not wait for real time: neither the real `setTimeout`, nor
+ *   `fetch`, files or another process. What keeps time takes the clock that `define`
+ *   gets.
  *
  * @example A write survives the crash of its server
  * ```ts
@@ -64,12 +73,17 @@ export interface SimulationOptions {
  * await simulation.until(client.call("add", { by: 3 }));
  * assert.deepEqual(counter.getState(), { count: 5 });
  * ```
+ *
+ * @throws {RangeError} if the seed is no whole number.
  */
 export function createSimulation(options: SimulationOptions = {}): Simulation {
   return new Simulation(options);
 }
 
-/** Servers, clients, and what lies between them. Made by {@linkcode createSimulation}. */
+/**
+ * Servers, clients, and what lies between them, on virtual time: await everything by
+ * {@linkcode Simulation.until}. Made by {@linkcode createSimulation}.
+ */
 export class Simulation implements AsyncDisposable {
   /** The time of everything. */
   readonly clock: VirtualClock = new VirtualClock();
@@ -79,9 +93,12 @@ export class Simulation implements AsyncDisposable {
   readonly network: SimulatedNetwork;
   /** The KV that all servers share. */
   readonly kv: KvDatabase;
+  readonly #seed: number;
   readonly #network: NetworkOfNames;
   readonly #processRandom: SeededRandom;
-  readonly #servers = new Set<SimulatedServer>();
+  readonly #servers = new Set<ServerProcess>();
+  /** Of all servers that there were. */
+  readonly #names = new Set<string>();
   readonly #clients = new Set<SimulatedClient>();
   /** Of all processes that there were. */
   readonly #clocks: HostClock[] = [];
@@ -93,6 +110,7 @@ export class Simulation implements AsyncDisposable {
    */
   constructor({ seed = 1 }: SimulationOptions) {
     this.random = new SeededRandom(seed);
+    this.#seed = seed;
     this.#processRandom = this.random.fork();
     this.#network = new NetworkOfNames(this.clock, this.random.fork());
     this.network = this.#network;
@@ -114,10 +132,12 @@ export class Simulation implements AsyncDisposable {
 
   /**
    * Starts a server, and resolves when it listens. `define` creates its stores and
-   * functions; it gets the clock of its process, for whatever of yours keeps time.
+   * functions; it gets the clock of its process, for whatever of yours keeps time: the
+   * real `setTimeout` does not move with the virtual time.
    *
    * @throws {Error} if it does not listen within a minute of virtual time; what
    * `define` throws, or the server where it cannot open its KV.
+   * @throws {RangeError} if its name is none, or a server of that name runs.
    */
   async startServer(
     define: (server: Server, clock: Clock) => void,
@@ -136,17 +156,34 @@ export class Simulation implements AsyncDisposable {
     define: (server: Server, clock: Clock) => void,
     options: SimulatedServerOptions = {},
   ): SimulatedServer {
-    const started: SimulatedServer = new ServerProcess(define, options, {
+    const { name = "server" } = options;
+    this.#checkName(name);
+    const started: ServerProcess = new ServerProcess(define, options, {
       ...this.#createSurroundings(),
       kv: this.kv,
       ended: () => this.#servers.delete(started),
     });
     this.#servers.add(started);
+    this.#names.add(name);
     return started;
   }
 
-  /** Makes a client, which connects at once, and again after each loss. */
+  /**
+   * Makes a client, which connects at once, and again after each loss.
+   *
+   * @throws {RangeError} if no server has had the name that it is to connect to.
+   */
   createClient(options: SimulatedClientOptions = {}): SimulatedClient {
+    const { server = ANY_SERVER } = options;
+    if (server !== ANY_SERVER && !this.#names.has(server)) {
+      throw new RangeError(
+        `Cannot make a client of server ${
+          shown(server)
+        }: there was none of that name, but ${
+          [...this.#names].map(shown).join(", ") || "none at all"
+        }`,
+      );
+    }
     const created: SimulatedClient = new ClientProcess(options, {
       ...this.#createSurroundings(),
       ended: () => this.#clients.delete(created),
@@ -169,22 +206,24 @@ export class Simulation implements AsyncDisposable {
    * condition is true, which is asked whenever something has happened.
    *
    * @throws {Error} if that takes over `limitMs` of virtual time, a minute by
-   * default; what the promise rejects with.
+   * default, with the seed and who is connected; what the promise rejects with.
    * @throws {RangeError} if `limitMs` is negative or not finite.
    */
   async until<T>(
     what: Promise<T> | (() => boolean),
     { limitMs = PATIENCE_MS }: { limitMs?: number } = {},
   ): Promise<T> {
-    if (typeof what === "function") {
-      await this.clock.until(what, limitMs);
-      return undefined as T; // nothing is promised of a condition
+    let isDone = false;
+    const settled = () => void (isDone = true);
+    if (typeof what !== "function") what.then(settled, settled);
+    const condition = typeof what === "function" ? what : () => isDone;
+    if (await this.clock.reaches(condition, limitMs)) {
+      // Nothing is promised of a condition.
+      return typeof what === "function" ? undefined as T : await what;
     }
-    let isSettled = false;
-    const settled = () => void (isSettled = true);
-    what.then(settled, settled);
-    await this.clock.until(() => isSettled, limitMs);
-    return await what;
+    throw new Error(
+      `It did not come to that within ${limitMs} ms of virtual time: ${this.#situation()}`,
+    );
   }
 
   /**
@@ -233,6 +272,49 @@ export class Simulation implements AsyncDisposable {
       clock,
       random: this.#processRandom.fork(),
     };
+  }
+
+  /** Who is there, and how it can be seen again. */
+  #situation(): string {
+    const servers = this.servers.map(({ name, links }) =>
+      `${shown(name)} (connections: ${links.length})`
+    );
+    const statuses = new Map<string, number>();
+    for (const { client: { status } } of this.#clients) {
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    }
+    const clients = [...statuses].map(([status, count]) =>
+      `${count} ${status}`
+    );
+    return [
+      `seed ${this.#seed}, ${this.clock.elapsedMs} ms from its beginning`,
+      `servers: ${servers.join(", ") || "none"}`,
+      `clients: ${clients.join(", ") || "none"}`,
+      "what waits for real time, such as setTimeout, waits for ever",
+    ].join("; ");
+  }
+
+  #checkName(name: string): void {
+    // As the client's URL will have it: capitals become small there, and "1" an address.
+    const url = `ws://${name}/`;
+    if (
+      name === ANY_SERVER || !URL.canParse(url) ||
+      new URL(url).hostname !== name
+    ) {
+      throw new RangeError(
+        `Cannot start server ${
+          shown(name)
+        }: a name has small letters, digits, "-" and ".", and is not "${ANY_SERVER}"`,
+      );
+    }
+    for (const server of this.#servers) {
+      if (server.name !== name || server.isOver) continue;
+      throw new RangeError(
+        `Cannot start server ${
+          shown(name)
+        }: one of that name runs; close or crash it, or give another name`,
+      );
+    }
   }
 
   /** What is left behind, by name. */

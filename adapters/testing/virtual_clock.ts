@@ -97,16 +97,29 @@ export class VirtualClock {
    * @throws {RangeError} if `limitMs` is negative or not finite.
    */
   async until(isDone: () => boolean, limitMs: number): Promise<void> {
+    if (await this.reaches(isDone, limitMs)) return;
+    throw new Error(
+      `It did not come to that within ${limitMs} ms of virtual time`,
+    );
+  }
+
+  /**
+   * The same, and false where {@linkcode VirtualClock.until} throws.
+   *
+   * @ignore
+   */
+  async reaches(isDone: () => boolean, limitMs: number): Promise<boolean> {
     refuseEndless(limitMs);
     const untilMs = this.#elapsedMs + limitMs;
     await drain();
     while (!isDone()) {
       if (this.#nextMs() > untilMs) {
         this.#elapsedMs = Math.max(this.#elapsedMs, untilMs);
-        throw new Error(`It did not come to that within ${limitMs} ms`);
+        return false;
       }
       await this.#step();
     }
+    return true;
   }
 
   #nextMs(): number {
