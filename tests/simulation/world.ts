@@ -38,6 +38,9 @@ export interface Person {
 /** A state without its bulk is smaller, in any history. */
 const SMALL_STATE_BYTES = 10_000;
 
+/** Up to twice that what was missed is sent, and up to twice the state, if that is more. */
+const DELTA_BYTES = 64 * 1024;
+
 /** How long a client waits for an answer. */
 const RPC_MS = 20_000;
 
@@ -183,10 +186,10 @@ export class World {
     { slow, slowBytes }: Health,
   ): void => {
     const { outboxBytes, padSize, stores } = this.plan;
-    // One message may go over the bound, with a batch of writes, a snapshot of every store,
-    // and answers.
+    // One message may go over the bound, with a batch of writes, what was missed or a
+    // snapshot of every store, and answers.
     const each = outboxBytes + this.truth.largestBytes +
-      stores.length * (padSize + SMALL_STATE_BYTES);
+      stores.length * 2 * Math.max(DELTA_BYTES, padSize + SMALL_STATE_BYTES);
     const most = 1.5 * Number(slow) * each;
     if (Number(slowBytes) <= most) return;
     throw new Breach(
