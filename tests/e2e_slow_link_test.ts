@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Client, ClientOptions } from "../client/mod.ts";
 import { type Big, connectClient, type Entries, startApp } from "./_app.ts";
 import { until } from "./_harness.ts";
-import { startSlowLink } from "./_stuck_clients.ts";
+import { startSlowLink } from "./_slow_link.ts";
 
 /** A client on the slow link that counts its losses. */
 function connectSlowly(
@@ -51,7 +51,7 @@ Deno.test("a snapshot that takes ten heartbeats arrives, with what has changed m
   assert.equal(link.links, 1);
 });
 
-Deno.test("a client on 1 KB/s gets a state that takes five heartbeats", async () => {
+Deno.test("a client on 1 KB/s gets a state that takes over four heartbeats", async () => {
   const heartbeatMs = 2_000;
   await using app = await startApp({ listen: { heartbeatMs } });
   await app.entries.set({ items: ["x".repeat(9_000)] });

@@ -5,12 +5,17 @@ import { BenchProcess } from "../scripts/bench/bench_process.ts";
 import { measureStuck } from "../scripts/bench/stuck_clients.ts";
 import { connectClient, startApp } from "./_app.ts";
 import { freshProcess, tempDir, tempKvPath, until } from "./_harness.ts";
-import { StalledClients } from "./_stuck_clients.ts";
+import { StalledClients } from "./_stalled_clients.ts";
 
 const MAIN = fileURLToPath(import.meta.resolve("../server/mod.ts"));
 const MEMORY_MIB = 32;
-/** A busy machine may delay one of a hundred by itself: the best of a few attempts counts. */
+/** A busy machine may delay one of a hundred by itself. */
 const ATTEMPTS = 3;
+const READING = 100;
+const PAGE_BYTES = 50_000;
+const HZ = 20;
+const CHANGES = 200;
+const OFFERED_GB = READING * PAGE_BYTES * CHANGES / 1e9;
 
 /** Who still waits after so many looks has stalled, and is not just behind. */
 const LOOKS = 40;
@@ -41,36 +46,56 @@ async function healthOf(port: number): Promise<Record<string, number>> {
   return await response.json();
 }
 
-for (
-  const { stalled, pageBytes, ...load } of [
-    // So much that what one does not read would be over the limit.
-    { stalled: 1, reading: 5, hz: 40, changes: 400, pageBytes: 200_000 },
-    { stalled: 100, reading: 10, hz: 25, changes: 200, pageBytes: 100_000 },
-  ]
-) {
-  const offeredMb = load.changes * pageBytes * (load.reading + stalled) / 1e6;
-  Deno.test(`${stalled} stalled beside ${load.reading} that read, ${offeredMb} MB offered: memory and latency are as without`, async () => {
-    await using folder = await tempDir();
-    let grownMiB = Infinity;
-    let slowerBy = Infinity;
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      // At once, so that the machine's mood is the same for both.
-      const [even, mixed] = await Promise.all([0, stalled].map((stalled) => {
-        const kv = `${folder.path}/${stalled}_${attempt}.db`;
-        const server = BenchProcess.start("server.ts", { kv, pageBytes });
-        return measureStuck(server, { ...load, stalled });
-      }));
-      assert.ok(even && mixed); // two were asked for
-      assert.deepEqual([even.slow, mixed.slow], [0, stalled]);
-      assert.equal(mixed.caughtUp, stalled);
-      grownMiB = Math.min(grownMiB, mixed.heldMiB - even.heldMiB);
-      slowerBy = Math.min(slowerBy, mixed.p99Ms / even.p99Ms);
-      if (grownMiB <= MEMORY_MIB && slowerBy <= 2) break;
-    }
-    assert.ok(grownMiB <= MEMORY_MIB, `${grownMiB} MiB more than without`);
-    assert.ok(slowerBy <= 2, `p99 is ${slowerBy} times the one without`);
-  });
-}
+Deno.test(`1 and 100 stalled beside ${READING} that read, ${OFFERED_GB} GB offered to these alone: memory and latency are as without`, async () => {
+  await using folder = await tempDir();
+  const load = { reading: READING, hz: HZ, changes: CHANGES };
+  const seen: string[] = [];
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    // At once, so that the machine's mood is the same for all.
+    const [even, ...mixed] = await Promise.all([0, 1, 100].map((stalled) => {
+      const kv = `${folder.path}/${stalled}_${attempt}.db`;
+      const server = BenchProcess.start("server.ts", {
+        kv,
+        pageBytes: PAGE_BYTES,
+      });
+      return measureStuck(server, { ...load, stalled });
+    }));
+    assert.ok(even); // three were asked for
+    assert.deepEqual([even, ...mixed].map(({ slow }) => slow), [0, 1, 100]);
+    assert.deepEqual(mixed.map(({ caughtUp }) => caughtUp), [1, 100]);
+    const costs = mixed.map(({ heldMiB, p99Ms }) => ({
+      grownMiB: heldMiB - even.heldMiB,
+      slowerBy: p99Ms / even.p99Ms,
+    }));
+    // All of it in one attempt: what is best of each would be nobody's run.
+    if (
+      costs.every(({ grownMiB, slowerBy }) =>
+        grownMiB <= MEMORY_MIB && slowerBy <= 2
+      )
+    ) return;
+    seen.push(
+      costs.map(({ grownMiB, slowerBy }) =>
+        `${grownMiB.toFixed(1)} MiB more, p99 × ${slowerBy.toFixed(2)}`
+      ).join("; "),
+    );
+  }
+  assert.fail(`with 1 stalled; with 100:\n${seen.join("\n")}`);
+});
+
+Deno.test("what one client does not read is not kept for it: 80 MB of it cost no more than 32", async () => {
+  await using folder = await tempDir();
+  // Few that read, so that there is time for so much of it: the test above offers each 10 MB.
+  const load = { reading: 5, hz: 80, changes: 400 };
+  const [even, mixed] = await Promise.all([0, 1].map((stalled) => {
+    const kv = `${folder.path}/${stalled}.db`;
+    const server = BenchProcess.start("server.ts", { kv, pageBytes: 200_000 });
+    return measureStuck(server, { ...load, stalled });
+  }));
+  assert.ok(even && mixed); // two were asked for
+  assert.deepEqual([mixed.slow, mixed.caughtUp], [1, 1]);
+  const grownMiB = mixed.heldMiB - even.heldMiB;
+  assert.ok(grownMiB <= MEMORY_MIB, `${grownMiB} MiB more than without`);
+});
 
 for (const stalled of [1, 100]) {
   Deno.test(`server.close() does not wait longer than its grace for ${stalled} stalled`, async () => {

@@ -37,14 +37,20 @@ export async function answerSubscription(
   // A view may be behind; what the client has had already it would pass over.
   if (isView) store.fanout.flush();
   const frame = fanout.resumeFrame(token);
-  if (frame) return { frame, position: fanout.position, isResume: true };
-  // The log has what was hidden.
-  if (isView) return snapshotOf(store, fanout);
-  const answer = await store.fanout.shareResume(
-    token,
-    () => resumeFromLog(store, token),
-  );
-  return answer ?? snapshotOf(store, fanout);
+  let answer: StoreAnswer | undefined;
+  if (frame) answer = { frame, position: fanout.position, isResume: true };
+  // The log has what a view hides.
+  else if (!isView) {
+    answer = await fanout.shareResume(
+      token,
+      () => resumeFromLog(store, token),
+    );
+  }
+  if (!answer) return snapshotOf(store, fanout);
+  // All versions that are kept may be a hundred times the state: whoever was away for long
+  // would make the server hold as much for a connection.
+  const isFarLonger = fanout.isLongerThanState(answer.frame.byteLength / 2);
+  return isFarLonger ? snapshotOf(store, fanout) : answer;
 }
 
 function snapshotOf(store: Store, fanout: Fanout): StoreAnswer {
