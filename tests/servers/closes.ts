@@ -9,7 +9,7 @@ import { createServer } from "../../server/mod.ts";
 const [moment] = Deno.args;
 const server = createServer({ kv: Deno.env.get("KV") ?? ":memory:" });
 const store = server.createStore("Counter", { count: 0, filler: "" });
-const target = { hostname: "127.0.0.1", host: "127.0.0.1", port: 0 };
+const target = { host: "127.0.0.1", port: 0 };
 
 switch (moment) {
   case "unopened":
