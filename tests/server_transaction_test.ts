@@ -697,6 +697,29 @@ Deno.test("a transaction of a call gives all of its values on a server that has 
   await until(() => other.states.join() === "99,1");
 });
 
+Deno.test("a transaction of a call is not told of a store's old life, which a commit in flight keeps", async () => {
+  using kv = await memoryKv();
+  await using node = await openBank(kv);
+  await using other = await openBank(kv);
+  await Promise.all([node.init(), other.init()]);
+  const gate = new Gate();
+  other.kv.onCommit(waitsBefore(gate));
+  const inFlight = other.b.update(increment);
+  await gate.reached;
+  await node.b.delete();
+  const run = (node: Bank) => node.call({ call: 1 }, () => node.move());
+  const once = await run(node);
+  await node.a.delete();
+  const again = run(other);
+  await until(() => other.loaded("B").isGone);
+  // It asks the KV for what is known of the call, and then for the store.
+  for (let n = 0; n < 10; n++) await freshState(kv, "B");
+  gate.open();
+  assert.deepEqual(await again, once);
+  assert.deepEqual(once, [99, 1]);
+  await inFlight;
+});
+
 Deno.test("a server that learns of a transaction by one of its stores reads the others", async () => {
   using kv = await memoryKv();
   await using node = await openBank(kv);

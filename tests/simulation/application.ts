@@ -81,6 +81,24 @@ export function defineApplication(
   server.handle("addTogether", ({ stores, ...task }: Task) => {
     return Promise.all(stores.map((name) => add(storeOf(name), task)));
   });
+  server.handle("transact", async ({ stores, ...task }: Task) => {
+    const written = await server.transaction((tx) => {
+      for (const name of stores) tx(storeOf(name)).update(adding(task));
+    });
+    return stores.map((store, index): Receipt => {
+      const { version, value } = written[index]!; // one for each
+      return { store, tag: task.tag, version, n: value as number };
+    });
+  });
+  server.handle("refuseTogether", async ({ stores, tag }: Task) => {
+    await server.transaction((tx) => {
+      for (const name of stores) {
+        tx(storeOf(name)).update((draft) => {
+          draft.writes[tag] = name === stores.at(-1) ? NaN : 1;
+        });
+      }
+    });
+  });
   server.handle("addTwice", ({ stores, tag }: Task) => {
     const store = storeOf(stores[0]!);
     return Promise.all([
@@ -152,12 +170,18 @@ export async function add(
   store: StaticStore<Ledger>,
   { tag, size }: Omit<Task, "stores">,
 ): Promise<Receipt> {
-  const { version, value }: Written<number> = await store.update((draft) => {
+  const { version, value }: Written<number> = await store.update(
+    adding({ tag, ...(size !== undefined && { size }) }),
+  );
+  return { store: store.name, tag, version, n: value };
+}
+
+function adding({ tag, size }: Omit<Task, "stores">) {
+  return (draft: Ledger): number => {
     draft.writes[tag] = (draft.writes[tag] ?? 0) + 1;
     draft.list.unshift(tag);
     if (draft.list.length > 5) draft.list.splice(3, 1);
     if (size !== undefined) draft.pad = `${tag} `.padEnd(size, "x");
     return ++draft.n;
-  });
-  return { store: store.name, tag, version, n: value };
+  };
 }

@@ -49,7 +49,16 @@ const FUNCTIONS = [
   "reset",
 ];
 /** Those that write to two stores. */
-const WIDE_FUNCTIONS = ["add", "addTogether", "addSlowly", "remove"];
+const WIDE_FUNCTIONS = [
+  "add",
+  "addTogether",
+  "addSlowly",
+  "remove",
+  "transact",
+  "transact",
+  "transact",
+  "refuseTogether",
+];
 
 const MOVES: readonly Move[] = [
   {

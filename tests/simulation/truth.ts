@@ -229,6 +229,25 @@ export class Truth {
       else if (key[1] === "log") this.#append(key, value);
     }
     for (const { key } of heads) this.#checkReadable(String(key[3]));
+    this.#checkTogether(writes);
+  }
+
+  /** What one entry says that it was written together with must be in the same commit. */
+  #checkTogether(writes: readonly AppliedWrite[]): void {
+    const logs = writes.filter(({ key, value }) => key[1] === "log" && value);
+    for (const { key, value } of logs) {
+      const { together } = this.#entryOf(key, value);
+      const found = together?.every(({ name, epoch, version }) =>
+        logs.some(({ key }) =>
+          key[3] === name && key[4] === epoch && key[5] === version
+        )
+      );
+      if (found === false) {
+        throw new Breach(
+          `A part of a transaction on ${String(key[3])} is missing`,
+        );
+      }
+    }
   }
 
   #beginIfNew(key: KvKey, head: Head): void {
