@@ -344,6 +344,31 @@ Deno.test("transaction() refuses what is over a limit, and writes nothing", asyn
   assert.equal((await rooms.get("x"))?.text.length, 300_000);
 });
 
+Deno.test("transactions wait for each other as long as it takes, but not more than may be queued", async () => {
+  using kv = await memoryKv();
+  await using node = await openBank(kv, {
+    limits: { commitMs: 100, queuedMutations: 300 },
+  });
+  await node.init();
+  // Each commit takes a while: together they take much longer than one may.
+  node.kv.onCommit(async (run) => {
+    for (let n = 0; n < 3; n++) await kv.get(["hw", "bell"]);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    return await run();
+  }, { match: isJoint, times: 1_000 });
+  const beganMs = performance.now();
+  const moves = Array.from({ length: 301 }, () => node.move());
+  const results = await Promise.allSettled(moves);
+  assert.ok(performance.now() - beganMs > 300);
+  const failed = results.filter(({ status }) => status === "rejected");
+  assert.equal(failed.length, 1);
+  const [{ reason }] = failed as PromiseRejectedResult[] as [
+    PromiseRejectedResult,
+  ];
+  assert.equal(reason.limit, "queuedMutations");
+  assert.deepEqual(node.states, [-200, 300]);
+});
+
 Deno.test("transaction() runs again on what another server wrote, also to a store that it leaves as it is", async () => {
   using kv = await memoryKv();
   await using node = await openBank(kv);

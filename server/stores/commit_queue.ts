@@ -207,21 +207,31 @@ export class CommitQueue {
 
   /** Adds a mutation, or refuses it where too many wait. */
   push(change: Changer, source: MutationSource): Promise<Settled> {
-    const { queuedMutations } = this.#limits;
-    if (this.#pending.length >= queuedMutations) {
-      const action = `queue a write to store "${this.#name}"`;
-      return Promise.reject(
-        new LimitError(
-          action,
-          "queuedMutations",
-          queuedMutations,
-          this.#pending.length + 1,
-        ),
-      );
+    try {
+      this.checkRoom();
+    } catch (error) {
+      return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
       this.#pending.push({ change, source, resolve, reject });
     });
+  }
+
+  /**
+   * Whether another one may wait.
+   *
+   * @throws {LimitError} if too many do.
+   */
+  checkRoom(): void {
+    const { queuedMutations } = this.#limits;
+    const { length } = this.#pending;
+    if (length < queuedMutations) return;
+    throw new LimitError(
+      `queue a write to store "${this.#name}"`,
+      "queuedMutations",
+      queuedMutations,
+      length + 1,
+    );
   }
 
   /** Adds the deletion of the store. */

@@ -138,6 +138,13 @@ export class Committer implements Participant {
     return deleted;
   }
 
+  /**
+   * @throws {LimitError} if so many wait that nobody may wait to hold the store.
+   */
+  checkHold(): void {
+    this.#queue.checkRoom();
+  }
+
   /** Waits for what is queued, and keeps its lane from what comes behind that until it is released. */
   hold(): Hold {
     const { granted, release } = this.#queue.pushHold();

@@ -224,12 +224,18 @@ export class JointCommits {
     parts: readonly JointPart[],
   ): Promise<JointWritten[]> {
     const { clock, commitMs } = this.#options;
-    const deadline = clock.monotonic() + commitMs;
     // Before any is held: nobody would let go of it.
-    for (const { store } of seats) if (store.ended) throw store.ended;
+    for (const { store } of seats) {
+      if (store.ended) throw store.ended;
+      store.held.checkHold();
+    }
     const holds = seats.map(({ store }) => store.hold());
+    const granted = holds.map(({ granted }) => granted);
     try {
-      await this.#wait(holds.map(({ granted }) => granted), deadline);
+      // However many are before it: as long as it holds nothing, it keeps nobody waiting.
+      await Promise.race(granted);
+      const deadline = clock.monotonic() + commitMs;
+      await this.#wait(granted, deadline);
       return await this.#tryAll(seats, { parts, deadline });
     } finally {
       for (const hold of holds) hold.release();

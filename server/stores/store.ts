@@ -59,6 +59,7 @@ export interface StoreEnvironment {
 export type HeldStore = Pick<
   Committer,
   | "beginHeld"
+  | "checkHold"
   | "find"
   | "isForking"
   | "isReady"
