@@ -26,6 +26,8 @@ import { storedStore } from "./stored_store.ts";
 
 /** Items that a list holds: what hostile clients add must not be what grows. */
 const ITEMS = 20;
+/** Characters that a hostile write may put into a store, as JSON. */
+const WRITE_CHARS = 4_096;
 /** Slow messages that are remembered. */
 const SLOW_KEPT = 20;
 const TICK_MS = 5;
@@ -127,8 +129,15 @@ export class FuzzedApp {
 
   #defineHostile(): void {
     const { server } = this;
-    const entries = server.createStore("Entries", { items: [] as unknown[] });
-    const rooms = server.createStore("Room:*", { messages: [] as unknown[] });
+    const entries = server.createStore(
+      "Entries",
+      { items: [] as unknown[] },
+      { write: true, intercept: refuseLarge },
+    );
+    const rooms = server.createStore("Room:*", { messages: [] as unknown[] }, {
+      write: true,
+      intercept: refuseLarge,
+    });
     server.handle("echo", (args) => args ?? null);
     server.handle("once", (args) => args ?? null, { once: true });
     server.handle("entries.add", async (args) => {
@@ -213,4 +222,12 @@ export class FuzzedApp {
       closed: () => events.closed(),
     };
   }
+}
+
+/** What hostile clients write must not be what grows. */
+function refuseLarge<T extends object>(updates: T): T | null {
+  const isList = Object.values(updates).every((value) => Array.isArray(value));
+  return isList && JSON.stringify(updates).length <= WRITE_CHARS
+    ? updates
+    : null;
 }
