@@ -17,16 +17,26 @@ import {
 
 const OPTIONS = ["histories", "seed", "jobs"] as const;
 
+/** Failures of which more is told than their number. */
+const SHOWN = 20;
+
 async function main(args: readonly string[]): Promise<number> {
   const { histories, seed, jobs, isTraced } = readOptions(args);
   const startedAtMs = performance.now();
   const isTerminal = Deno.stdout.isTerminal();
   let toldAtMs = startedAtMs;
+  let shown = 0;
   const report = await soak({
     histories,
     seed,
     jobs,
     onProgress: (report) => {
+      // At once: who ends a long run early has them all the same.
+      for (const failure of report.failures.slice(shown, SHOWN)) {
+        if (isTerminal) tell("", true);
+        show(failure, isTraced);
+      }
+      shown = report.failures.length;
       const nowMs = performance.now();
       if (nowMs - toldAtMs < (isTerminal ? 200 : 10_000)) return;
       toldAtMs = nowMs;
@@ -37,7 +47,6 @@ async function main(args: readonly string[]): Promise<number> {
     },
   });
   if (isTerminal) tell("", true);
-  for (const failure of report.failures.slice(0, 20)) show(failure, isTraced);
   print(summaryOf(report, performance.now() - startedAtMs));
   return report.failures.length > 0 ? 1 : 0;
 }

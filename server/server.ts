@@ -513,7 +513,12 @@ export class Server<A extends App = any> {
 
   #open(): Promise<Core> {
     if (this.#closed && !this.#core) {
-      return Promise.reject(new TypeError("The server is closed"));
+      // As it is where the KV had been opened: whoever writes is told that nothing was written.
+      return Promise.reject(
+        new HeadwaterError("closed", "The server is closed", {
+          outcome: "notApplied",
+        }),
+      );
     }
     this.#core ??= this.#openKv().catch((error) => {
       // The KV may be there for the next one who asks.

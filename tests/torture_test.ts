@@ -7,7 +7,7 @@ import { Account } from "../scripts/torture/account.ts";
 import { checkFile } from "../scripts/torture/check.ts";
 import { runJob } from "../scripts/torture/job.ts";
 import { decodeOrder, encodeOrder, POINTS } from "../scripts/torture/points.ts";
-import { pointsTable } from "../scripts/torture/report.ts";
+import { isFailed, pointsTable, sumOf } from "../scripts/torture/report.ts";
 import {
   chunkKey,
   headKey,
@@ -251,3 +251,25 @@ for (const { name, tamper, says } of TAMPERINGS) {
     assert.match(text, says);
   });
 }
+
+Deno.test("isFailed() asks for every point from 200 kills on, and for no breach from the first", () => {
+  const report = (kills: number, hits: Record<string, number>) => ({
+    figures: { ...sumOf([]).figures, kills },
+    hits,
+    breaches: [],
+  });
+  const reached = { "one": 3, "other": 1 };
+  const missed = { "one": 3, "other": 0 };
+  assert.equal(isFailed(sumOf([report(199, missed)])), false);
+  assert.equal(isFailed(sumOf([report(200, missed)])), true);
+  assert.equal(isFailed(sumOf([report(200, reached)])), false);
+  assert.equal(
+    isFailed(sumOf([report(100, missed), report(100, reached)])),
+    false,
+  );
+  const broken = {
+    ...sumOf([report(1, reached)]),
+    breaches: [{ kind: "lost", text: "a write" } as const],
+  };
+  assert.equal(isFailed(broken), true);
+});

@@ -34,7 +34,8 @@ interface Question {
 }
 
 /** The network failed, or the KV is not ready; asking again may help. */
-class PassingError extends Error {
+export class PassingError extends Error {
+  /** Name of the class. */
   override readonly name = "PassingError";
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { KvEntry, KvKey, KvKeyPart } from "../../server/ports.ts";
-import { type Endpoint, shortly } from "./endpoint.ts";
+import { type Endpoint, PassingError, shortly } from "./endpoint.ts";
 import { encodeKey } from "./keys.ts";
 import { decodeWatch, encodeWatch } from "./messages.ts";
 
@@ -138,9 +138,10 @@ class EventReader {
   }
 }
 
-/** What the KV refuses stays refused; all else may be the network. */
+/** What the KV refuses stays refused, but for a token that was good; all else may be the network. */
 function isPassing(error: unknown): boolean {
-  return !(error instanceof Error && /^status 4\d\d/.test(error.message));
+  return error instanceof PassingError ||
+    !(error instanceof Error && /^status 4\d\d/.test(error.message));
 }
 
 function close(controller: ReadableStreamDefaultController<KvEntry[]>): void {

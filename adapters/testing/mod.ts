@@ -46,6 +46,8 @@ export type {
   KvDatabase,
   KvDelay,
   KvFaults,
+  KvOperationKind,
+  KvOperationMoment,
   KvWatchMode,
 } from "./simulated_kv.ts";
 

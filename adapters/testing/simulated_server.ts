@@ -9,7 +9,12 @@ import { Server } from "../../server/server.ts";
 import { createAmbient } from "../ambient.ts";
 import type { Link } from "./link.ts";
 import type { SeededRandom } from "./seeded_random.ts";
-import type { KvDatabase, KvHandle } from "./simulated_kv.ts";
+import type {
+  KvDatabase,
+  KvHandle,
+  KvOperationKind,
+  KvOperationMoment,
+} from "./simulated_kv.ts";
 import type { NetworkOfNames } from "./simulated_network.ts";
 import type { HostClock } from "./virtual_clock.ts";
 
@@ -49,7 +54,9 @@ export interface SimulatedServer {
    * Called when an operation of it on the KV begins, and again when that has taken
    * effect and is not answered yet: a good place for {@linkcode SimulatedServer.crash}.
    */
-  onKvOperation: (() => void) | undefined;
+  onKvOperation:
+    | ((kind: KvOperationKind, moment: KvOperationMoment) => void)
+    | undefined;
   /**
    * Ends the process at once, as `kill -9` does: its timers, connections and
    * watches are gone, and what it has committed stays.
@@ -79,7 +86,7 @@ export class ServerProcess implements SimulatedServer {
   readonly server: Server;
   readonly clock: HostClock;
   readonly listening: Promise<void>;
-  onKvOperation: (() => void) | undefined;
+  onKvOperation: SimulatedServer["onKvOperation"];
   readonly #surroundings: ServerSurroundings;
   readonly #isLocal: boolean;
   readonly #handles: KvHandle[] = [];
@@ -137,7 +144,7 @@ export class ServerProcess implements SimulatedServer {
       isLocal: this.#isLocal,
       clock,
     });
-    handle.onOperation = () => this.onKvOperation?.();
+    handle.onOperation = (kind, moment) => this.onKvOperation?.(kind, moment);
     this.#handles.push(handle);
     if (clock.isDead) handle.kill();
     return handle.toOpened();

@@ -10,6 +10,9 @@
 import { setImmediate } from "node:timers";
 import type { Clock, Timer } from "../../server/ports.ts";
 
+/** Whatever asks for something at once, again and again, is stopped after so many. */
+const MOST_AT_ONCE = 300_000;
+
 /** Something that will happen. */
 interface Occurrence {
   readonly dueMs: number;
@@ -30,6 +33,8 @@ export class VirtualClock {
   readonly #startMs: number;
   #elapsedMs = 0;
   #count = 0;
+  /** What has happened since time last moved, or was asked to. */
+  #atOnce = 0;
 
   /** Begins at `startMs` milliseconds since 1970; the first of January 2026 by default. */
   constructor(startMs: number = Date.UTC(2026, 0, 1)) {
@@ -80,11 +85,13 @@ export class VirtualClock {
   /**
    * Lets `ms` pass, with all that happens in it.
    *
+   * @throws {Error} if so much happens at one moment that it will never pass.
    * @throws {RangeError} if `ms` is negative or not finite.
    */
   async advance(ms: number): Promise<void> {
     refuseEndless(ms);
     const untilMs = this.#elapsedMs + ms;
+    this.#atOnce = 0;
     await drain();
     while (this.#nextMs() <= untilMs) await this.#step();
     this.#elapsedMs = untilMs;
@@ -93,12 +100,14 @@ export class VirtualClock {
   /**
    * Lets time pass until `isDone()`, which is asked whenever something has happened.
    *
-   * @throws {Error} if it is not so within `limitMs` of virtual time.
+   * @throws {Error} if it is not so within `limitMs` of virtual time, or so much
+   * happens at one moment that it will never pass.
    * @throws {RangeError} if `limitMs` is negative or not finite.
    */
   async until(isDone: () => boolean, limitMs: number): Promise<void> {
     refuseEndless(limitMs);
     const untilMs = this.#elapsedMs + limitMs;
+    this.#atOnce = 0;
     await drain();
     while (!isDone()) {
       if (this.#nextMs() > untilMs) {
@@ -118,7 +127,10 @@ export class VirtualClock {
   async #step(): Promise<void> {
     const event = this.#pop();
     if (!event || event.isCancelled) return;
+    if (event.dueMs > this.#elapsedMs) this.#atOnce = 0;
     this.#elapsedMs = Math.max(this.#elapsedMs, event.dueMs);
+    // A loop that waits for nothing would take the memory of the machine, and no time.
+    if (++this.#atOnce > MOST_AT_ONCE) throw endlessMoment(this.#elapsedMs);
     if (event.owner?.hold(event.run)) return;
     event.run();
     await drain();
@@ -270,6 +282,12 @@ export class HostClock implements Clock {
 /** Lets everything happen that needs no time: microtasks, and what they start. */
 function drain(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => resolve()));
+}
+
+function endlessMoment(ms: number): Error {
+  return new Error(
+    `Time stands still at ${ms} ms: ${MOST_AT_ONCE} things have happened at that moment`,
+  );
 }
 
 /** With no end in sight the loops over what is due would have none, either. */

@@ -25,6 +25,10 @@ export const contention: Scenario = {
   name: "contention",
   title:
     `Two servers write to one store, ${DEPTH} changes each in flight; and to stores of their own`,
+  notRun: () =>
+    findDenokv() === undefined
+      ? "the rows on denokv, which is not installed: cargo install denokv --locked"
+      : undefined,
   async run(bench: Bench) {
     const figures: Figure[] = [];
     for (const place of placesOf(bench)) {

@@ -8,14 +8,32 @@ import { join } from "node:path";
 
 const START_MS = 20_000;
 
-/** The program, where there is one: what `DENOKV` says, else on the path. */
+/**
+ * The program, where there is one: what `DENOKV` says, else on the path, else
+ * where `.ci/run` has put it.
+ */
 export function findDenokv(): string | undefined {
   // Not looked for: where somebody says that it is there and it is not, that is to be seen.
   const given = Deno.env.get("DENOKV");
   if (given) return given;
   const folders = (Deno.env.get("PATH") ?? "").split(":");
-  return folders.filter((folder) => folder !== "")
+  return [...folders.filter((folder) => folder !== ""), ...builtFolders()]
     .map((folder) => join(folder, "denokv")).find(isFile);
+}
+
+/** Where `.ci/run` keeps what it has built: one folder for each version, the last one first. */
+function builtFolders(): string[] {
+  const home = Deno.env.get("HOME") ?? "";
+  const cache = Deno.env.get("XDG_CACHE_HOME") || join(home, ".cache");
+  const tools = join(cache, "headwater-ci");
+  try {
+    return Array.from(Deno.readDirSync(tools), ({ name }) => name)
+      .filter((name) => name.startsWith("denokv-"))
+      .sort((a, b) => b.localeCompare(a, "en", { numeric: true }))
+      .map((name) => join(tools, name, "bin"));
+  } catch {
+    return []; // Nothing was built here.
+  }
 }
 
 /** See the module's documentation. */

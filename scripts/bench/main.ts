@@ -37,15 +37,31 @@ const SCENARIOS: readonly Scenario[] = [
   contention,
 ];
 
-const { values, positionals } = parseArgs({
-  args: Deno.args,
-  allowPositionals: true,
-  options: {
-    rounds: { type: "string", default: "3" },
-    out: { type: "string" },
-    flag: { type: "string", multiple: true, default: [] },
-  },
-});
+const { values, positionals } = readArgs();
+
+function readArgs() {
+  try {
+    return parseArgs({
+      args: Deno.args,
+      allowPositionals: true,
+      options: {
+        rounds: { type: "string", default: "3" },
+        out: { type: "string" },
+        flag: { type: "string", multiple: true, default: [] },
+      },
+    });
+  } catch {
+    showUsage();
+  }
+}
+
+function showUsage(): never {
+  const names = SCENARIOS.map(({ name }) => name).join(", ");
+  console.error(
+    `Usage: deno task bench [--rounds=3] [--out=bench.json] [scenario …], of: ${names}`,
+  );
+  Deno.exit(2);
+}
 
 async function runScenario(
   scenario: Scenario,
@@ -57,7 +73,9 @@ async function runScenario(
   const seconds = () => (performance.now() - startMs) / 1000;
   try {
     const figures = await scenario.run(bench);
-    return { name, title, seconds: seconds(), figures };
+    const error = scenario.notRun?.();
+    if (error !== undefined) console.error(`${name}: could not run ${error}`);
+    return { name, title, seconds: seconds(), figures, error };
   } catch (error) {
     console.error(error);
     return {
@@ -74,13 +92,7 @@ const unknown = positionals.filter((name) =>
   !SCENARIOS.some((scenario) => scenario.name === name)
 );
 const rounds = Number(values.rounds);
-if (unknown.length > 0 || !(rounds >= 1)) {
-  const names = SCENARIOS.map(({ name }) => name).join(", ");
-  console.error(
-    `Usage: deno task bench [--rounds=3] [--out=bench.json] [scenario …], of: ${names}`,
-  );
-  Deno.exit(2);
-}
+if (unknown.length > 0 || !(rounds >= 1)) showUsage();
 
 const folder = await Deno.makeTempDir({ prefix: "headwater_bench_" });
 const out = values.out ??

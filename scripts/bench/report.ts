@@ -23,7 +23,7 @@ export interface ScenarioReport {
   readonly title: string;
   readonly seconds: number;
   readonly figures: readonly Figure[];
-  readonly error?: string;
+  readonly error?: string | undefined;
 }
 
 /** The machine as it is now. */

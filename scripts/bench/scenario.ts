@@ -43,6 +43,8 @@ export interface Scenario {
   readonly name: string;
   readonly title: string;
   run(bench: Bench): Promise<Figure[]>;
+  /** What of it this machine cannot run, and why; undefined: nothing. */
+  notRun?(): string | undefined;
 }
 
 /** What scenarios are run with. */

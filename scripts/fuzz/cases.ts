@@ -5,10 +5,10 @@
  * @module
  */
 import { CodecTarget, type Found } from "./codec_target.ts";
-import type { Message } from "./fuzz_socket.ts";
 import { FuzzedServer } from "./fuzzed_server.ts";
 import { runLane } from "./http_target.ts";
 import { fateOf, runScript, type Script } from "./live_script.ts";
+import type { Message } from "./peer.ts";
 import { measureAlone } from "./stopwatch.ts";
 
 /** What is kept of something that was found. */
@@ -27,10 +27,10 @@ export async function failureOf(
     }
     return undefined;
   }
-  await using server = await FuzzedServer.start();
+  await using server = await start(decoder);
   try {
     await server.check();
-    if (target === "live") await runScripts(server.port, toScripts(hex));
+    if (target === "live") await runScripts(server, toScripts(hex));
     else await runRequests(server.port, hex);
     // The second look is behind whatever the first one made room for.
     await server.check();
@@ -45,19 +45,24 @@ export async function failureOf(
 export async function timeOfMessage(hex: string): Promise<number> {
   await using server = await FuzzedServer.start();
   return await measureAlone(async () => {
-    await runScripts(server.port, toScripts(["hello", hex]));
+    await runScripts(server, toScripts(["hello", hex]));
     const { slow } = await server.report();
     return Math.max(0, ...slow.map(({ ms }) => ms));
   });
 }
 
+/** What was found in one thread fails the same on a socket. */
+function start(way: string): Promise<FuzzedServer> {
+  return FuzzedServer.start(way === "hardened" ? way : "native");
+}
+
 async function runScripts(
-  port: number,
+  server: FuzzedServer,
   scripts: readonly Script[],
 ): Promise<void> {
   const learned = { token() {}, session() {} };
   for (const script of scripts) {
-    await runScript(port, script, { tally: {}, learned });
+    await runScript(() => server.open(), script, { tally: {}, learned });
   }
 }
 

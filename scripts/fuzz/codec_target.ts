@@ -7,7 +7,7 @@
 import { cpuUsage } from "node:process";
 import { SeededRandom } from "../../tests/_arbitraries.ts";
 import { FuzzFailure, refusalCode, SLOW_MS } from "./contract.ts";
-import { HOPELESS_MS, measureAlone } from "./stopwatch.ts";
+import { HOPELESS_MS, isMostlySlow, measureAlone } from "./stopwatch.ts";
 import type { Decoder } from "./decoder.ts";
 import { DraftWriter } from "./draft.ts";
 import { frameDecoders } from "./frame_decoders.ts";
@@ -29,7 +29,7 @@ export interface CodecCase {
 /** An input that did what it must not do. */
 export interface Found {
   readonly target: "codec" | "live" | "http";
-  /** Decoder, or where it was sent. */
+  /** Decoder, or how it was sent. */
   readonly decoder: string;
   /** The messages, each in hexadecimal; the codec's inputs are one each. */
   readonly hex: readonly string[];
@@ -48,6 +48,8 @@ export interface CodecResult {
   readonly slowCount: number;
   /** The slowest of them, which are to be measured again alone. */
   readonly slow: SlowCase[];
+  /** Whether it ended early, with one slow input after the other. */
+  readonly isCut: boolean;
 }
 
 /** An input, and how long it took under load. */
@@ -179,8 +181,12 @@ export class CodecTarget {
     const kinds: Tally = {};
     const found: Found[] = [];
     const slow: SlowCase[] = [];
-    let [slowestMs, slowCount] = [0, 0];
-    for (let index = from; index < to && found.length < ENOUGH; index++) {
+    let [slowestMs, slowCount, isCut] = [0, 0, false];
+    for (
+      let index = from;
+      index < to && found.length < ENOUGH && !isCut;
+      index++
+    ) {
       onInput?.(index);
       const input = this.makeCase(seed, index);
       let result;
@@ -193,6 +199,7 @@ export class CodecTarget {
       if (result.ms <= SLOW_MS) slowestMs = Math.max(slowestMs, result.ms);
       else if (result.ms < HOPELESS_MS) {
         slowCount++;
+        isCut = isMostlySlow(slowCount, index - from);
         slow.push({ ...input, ms: result.ms });
         // They are large, so that all of a long run would fill the memory.
         slow.sort((a, b) => b.ms - a.ms).splice(SLOW_KEPT);
@@ -206,7 +213,7 @@ export class CodecTarget {
         if (result.code !== undefined && result.isReached) row.reached++;
       }
     }
-    return { decoders, kinds, found, slowestMs, slowCount, slow };
+    return { decoders, kinds, found, slowestMs, slowCount, slow, isCut };
   }
 
   #valid(decoder: Decoder, random: SeededRandom): Uint8Array<ArrayBuffer> {

@@ -5,13 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { HeadwaterError } from "../../protocol/errors.ts";
-import { CLOSE } from "../../protocol/frames.ts";
 
 /** The codes of the table of errors in PROTOCOL.md, which a test holds to the type. */
 export const ERROR_CODES: ReadonlySet<string> = readErrorCodes();
-
-/** The close codes of the protocol. */
-export const CLOSE_CODES: ReadonlySet<number> = new Set(Object.values(CLOSE));
 
 /** A frame took longer than this alone: a failure. */
 export const SLOW_MS = 50;

@@ -4,18 +4,16 @@
  *
  * @module
  */
-import { decodeDown } from "../../protocol/codec.ts";
 import { type DownFrame, SUBPROTOCOL } from "../../protocol/frames.ts";
+import { concat, DownReader, type Message, type Peer } from "./peer.ts";
 
 const TEXT = 1;
 const BINARY = 2;
 const CLOSE = 8;
 
-/** What is sent: bytes, or a text. */
-export type Message = Uint8Array | string;
-
 /** See the module's documentation. */
-export class FuzzSocket {
+export class FuzzSocket implements Peer {
+  readonly tooBigCode: number;
   /** How it ended: the close code, or 1006 where none came. */
   readonly ended: Promise<number>;
   /** Gets each frame. */
@@ -25,17 +23,16 @@ export class FuzzSocket {
   readonly #tcp: Deno.TcpConn;
   #unread = new Uint8Array(0);
   #code = 1006;
-  /** Parts of a message that comes in parts, and how much is still to come. */
-  #parts: Uint8Array[] = [];
-  #partsLeft = 0;
+  readonly #reader = new DownReader((frame) => this.onFrame(frame));
 
-  private constructor(tcp: Deno.TcpConn) {
+  private constructor(tcp: Deno.TcpConn, tooBigCode: number) {
     this.#tcp = tcp;
+    this.tooBigCode = tooBigCode;
     this.ended = this.#read();
   }
 
   /** Connects and shakes hands. */
-  static async open(port: number): Promise<FuzzSocket> {
+  static async open(port: number, tooBigCode: number): Promise<FuzzSocket> {
     const tcp = await Deno.connect({ hostname: "127.0.0.1", port });
     try {
       tcp.setNoDelay(true);
@@ -54,7 +51,7 @@ export class FuzzSocket {
         text += new TextDecoder().decode(buffer.subarray(0, read));
       }
       if (!text.startsWith("HTTP/1.1 101")) throw new Error(text);
-      return new FuzzSocket(tcp);
+      return new FuzzSocket(tcp, tooBigCode);
     } catch (error) {
       tcp.close();
       throw error;
@@ -111,34 +108,11 @@ export class FuzzSocket {
         if (payload.length >= 2) this.#code = payload[0]! * 256 + payload[1]!;
         return false;
       }
-      if (frame.opcode === BINARY) this.#message(payload);
+      if (frame.opcode === BINARY) this.fault ??= this.#reader.take(payload);
       else this.fault ??= `the server sent opcode ${frame.opcode}`;
     }
     this.#unread = bytes.slice(at);
     return true;
-  }
-
-  #message(payload: Uint8Array): void {
-    if (this.#partsLeft > 0) {
-      this.#parts.push(payload.slice());
-      this.#partsLeft -= payload.length;
-      if (this.#partsLeft > 0) return;
-      const whole = concat(this.#parts);
-      this.#parts = [];
-      return this.#frames(whole);
-    }
-    this.#frames(payload);
-  }
-
-  #frames(message: Uint8Array): void {
-    try {
-      for (const frame of decodeDown(message)) {
-        if (frame.type === "parts") this.#partsLeft = frame.bytes;
-        else this.onFrame(frame);
-      }
-    } catch (error) {
-      this.fault ??= `the server sent what cannot be read: ${error}`;
-    }
   }
 }
 
@@ -183,16 +157,4 @@ function maskedHeader(opcode: number, length: number): Uint8Array {
   if (extra === 2) view.setUint16(2, length);
   if (extra === 8) view.setBigUint64(2, BigInt(length));
   return header;
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    parts.reduce((length, part) => length + part.length, 0),
-  );
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

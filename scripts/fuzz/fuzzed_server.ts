@@ -1,82 +1,77 @@
 /**
- * The server under fuzz, with one honest client that writes and reads all the
- * while and says so when anything is not as it must be.
+ * The server under fuzz as a process of its own, and the honest client of it.
  *
  * @module
  */
 import { fileURLToPath } from "node:url";
-import type { Client } from "../../client/mod.ts";
-import type { Json } from "../../protocol/value.ts";
-import { connectClient } from "../../tests/_app.ts";
+import { CLOSE } from "../../protocol/frames.ts";
+import type { Transport } from "../../server/ports.ts";
 import { type FreshProcess, freshProcess } from "../../tests/_fresh_process.ts";
 import { within } from "../../tests/_waiting.ts";
 import { FuzzFailure } from "./contract.ts";
-import type {
-  HonestState,
-  PlantArguments,
-  ServerReport,
-} from "./live_protocol.ts";
+import { FuzzSocket } from "./fuzz_socket.ts";
+import { HonestClient } from "./honest_client.ts";
+import type { PlantArguments, ServerReport } from "./live_protocol.ts";
+import type { FuzzHost, Peer } from "./peer.ts";
+
+/** "Message too big" (RFC 6455, section 7.4.1). */
+const WS_TOO_BIG = 1009;
 
 const SCRIPT = fileURLToPath(import.meta.resolve("./live_server.ts"));
-/** How long the server may take to answer the honest client, under load. */
-const HONEST_MS = 20_000;
 
 /** See the module's documentation. */
-export class FuzzedServer implements AsyncDisposable {
+export class FuzzedServer implements FuzzHost {
   readonly port: number;
+  readonly #transport: Transport;
   readonly #process: FreshProcess;
-  readonly #client: Client;
-  readonly #honest;
+  readonly #honest: HonestClient;
   #isOver = false;
-  #writes = 0;
-  #sum = 0;
 
-  private constructor(process: FreshProcess, port: number) {
+  private constructor(
+    process: FreshProcess,
+    { transport, port, honest }: {
+      transport: Transport;
+      port: number;
+      honest: HonestClient;
+    },
+  ) {
+    this.#transport = transport;
     this.port = port;
     this.#process = process;
-    this.#client = connectClient(port, { rpcTimeoutMs: HONEST_MS });
-    this.#honest = this.#client.subscribe<HonestState>("Honest");
+    this.#honest = honest;
     void process.exited.then(() => this.#isOver = true);
   }
 
   /** Starts a server, and waits for the honest client to see the first state. */
-  static async start(): Promise<FuzzedServer> {
-    const process = freshProcess([SCRIPT]);
-    const [, port] = await process.line(/^listening (\d+)$/);
-    const server = new FuzzedServer(process, Number(port));
-    await server.#honest.ready();
-    return server;
+  static async start(transport: Transport = "native"): Promise<FuzzedServer> {
+    const process = freshProcess([SCRIPT, transport]);
+    const [, found] = await process.line(/^listening (\d+)$/);
+    const port = Number(found);
+    const honest = await HonestClient.connect(port);
+    return new FuzzedServer(process, { transport, port, honest });
   }
 
   /** Writes of the honest client. */
   get writes(): number {
-    return this.#writes;
+    return this.#honest.writes;
   }
 
-  /**
-   * One write of the honest client, and a look at what it and the process say.
-   *
-   * @throws {FuzzFailure} If anything is wrong.
-   */
+  /** @inheritdoc */
+  open(): Promise<Peer> {
+    // The hardened one does not wait for the end of what is too large.
+    const tooBig = this.#transport === "hardened" ? WS_TOO_BIG : CLOSE.tooBig;
+    return FuzzSocket.open(this.port, tooBig);
+  }
+
+  /** @inheritdoc */
   async check(): Promise<void> {
     this.checkProcess();
-    const n = ++this.#writes;
-    this.#sum += n;
-    let value: unknown;
     try {
-      value = await this.#client.call("honest.write", { n });
+      await this.#honest.write();
     } catch (error) {
+      // Where the process has ended that is what matters.
       this.checkProcess();
-      throw new FuzzFailure(`the honest client's call ${n} failed: ${error}`);
-    }
-    const state = this.#honest.getState();
-    const recent = Array.from({ length: Math.min(n, 10) }, (_, i) => n - i);
-    const expected = { n, sum: this.#sum, recent };
-    if (value !== n || JSON.stringify(state) !== JSON.stringify(expected)) {
-      throw new FuzzFailure(
-        `the honest client sees ${JSON.stringify({ value, state })} ` +
-          `in place of ${JSON.stringify(expected)}`,
-      );
+      throw error;
     }
   }
 
@@ -91,19 +86,18 @@ export class FuzzedServer implements AsyncDisposable {
     }
   }
 
-  /** What the server has measured. */
-  async report(): Promise<ServerReport> {
-    // The function returns just this.
-    return await this.#client.call("fuzz.report") as unknown as ServerReport;
+  /** @inheritdoc */
+  report(): Promise<ServerReport> {
+    return this.#honest.report();
   }
 
-  /** Puts hostile bytes into the server's KV. */
-  async plant(what: PlantArguments): Promise<void> {
-    await this.#client.call("fuzz.plant", { ...what } as unknown as Json);
+  /** @inheritdoc */
+  plant(what: PlantArguments): Promise<void> {
+    return this.#honest.plant(what);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#client.destroy();
+    this.#honest.destroy();
     await this.#process.kill();
     await within(this.#process[Symbol.asyncDispose](), {
       describe: () => "end of the server",

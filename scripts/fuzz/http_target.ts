@@ -25,8 +25,8 @@ export interface HttpResult {
   readonly requests: Tally;
   readonly found: Found[];
   readonly honestWrites: number;
-  readonly rssBefore: number;
-  readonly rssAfter: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
 }
 
 /** How much of this target to run. */
@@ -43,7 +43,7 @@ export async function runHttp(
 ): Promise<HttpResult> {
   await using server = await FuzzedServer.start();
   await server.check();
-  const { rss: rssBefore } = await server.report();
+  const { memoryBytes: bytesBefore } = await server.report();
   const random = new SeededRandom(seed);
   const tally: Tally = {};
   const found: Found[] = [];
@@ -73,15 +73,15 @@ export async function runHttp(
     }
     onProgress?.(sent);
   }
-  const { rss: rssAfter } = found.length > 0
-    ? { rss: rssBefore }
+  const { memoryBytes: bytesAfter } = found.length > 0
+    ? { memoryBytes: bytesBefore }
     : await server.report();
   return {
     requests: tally,
     found,
     honestWrites: server.writes,
-    rssBefore,
-    rssAfter,
+    bytesBefore,
+    bytesAfter,
   };
 }
 

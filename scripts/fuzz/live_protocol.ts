@@ -40,6 +40,6 @@ export interface ServerReport {
   readonly slowestMs: number;
   /** The longest that a timer of 5 ms came late, since the last report. */
   readonly longestTurnMs: number;
-  /** Resident memory in bytes. */
-  readonly rss: number;
+  /** Memory of the server: resident, or the heap of its thread. */
+  readonly memoryBytes: number;
 }

@@ -1,6 +1,6 @@
 /**
- * The second target: a server with real sockets. Hostile clients talk to it, most
- * of them after a proper hello, while an honest one goes on.
+ * The second target: a whole server, in this thread or with real sockets. Hostile
+ * clients talk to it, most of them after a proper hello, while an honest one goes on.
  *
  * @module
  */
@@ -19,16 +19,23 @@ import {
   upFrame,
   type UpRow,
 } from "./frame_drafts.ts";
-import type { Message } from "./fuzz_socket.ts";
 import { FuzzedServer } from "./fuzzed_server.ts";
-import { PLANTED } from "./live_protocol.ts";
+import { InnerServer } from "./inner_server.ts";
+import { PLANTED, type ServerReport } from "./live_protocol.ts";
 import { fateOf, type Learned, runScript, type Script } from "./live_script.ts";
 import { editDraft, mutateBytes, randomBytes } from "./mutations.ts";
+import type { FuzzHost, Message } from "./peer.ts";
+import { isMostlySlow } from "./stopwatch.ts";
 import { countRefused, rowOf, type Tally } from "./tally.ts";
 import { HOSTILE_TEXTS } from "./wrong_values.ts";
 
-/** Hostile connections at a time. */
-const LANES = 6;
+/** How a server is reached. */
+export const WAYS = ["in one thread", "native", "hardened"] as const;
+/** One of {@linkcode WAYS}. */
+export type Way = typeof WAYS[number];
+
+/** Hostile connections at a time: more where they cost no system calls. */
+const LANES = { "in one thread": 24, "native": 6, "hardened": 6 } as const;
 /** Messages of one connection, at most. */
 const MESSAGES = 32;
 /** Rounds between two records that are planted in the KV. */
@@ -38,6 +45,7 @@ const SESSIONS = 50;
 
 /** What a run of this target gives. */
 export interface LiveResult {
+  readonly way: Way;
   readonly frames: Tally;
   readonly found: Found[];
   /** Frames that were sent after a proper hello. */
@@ -45,17 +53,23 @@ export interface LiveResult {
   readonly connections: number;
   readonly planted: number;
   readonly honestWrites: number;
-  /** Messages that took too long under load, in hexadecimal: they are to be measured again alone. */
-  readonly slow: readonly string[];
+  /** Messages that took too long under load: they are to be measured again alone. */
+  readonly slow: readonly SlowMessage[];
+  /** Whether it ended early, with one slow message after the other. */
+  readonly isCut: boolean;
   /** The longest that the server handled one message, under load. */
   readonly slowestMs: number;
   readonly longestTurnMs: number;
-  readonly rssBefore: number;
-  readonly rssAfter: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
 }
+
+/** A message in hexadecimal, and how long it was handled under load. */
+export type SlowMessage = ServerReport["slow"][number];
 
 /** How much of this target to run. */
 export interface LiveRun {
+  readonly way: Way;
   readonly seed: number;
   readonly frames: number;
   /** Told how many frames were sent so far. */
@@ -104,19 +118,24 @@ export class LiveTarget {
   readonly #tally: Tally = {};
   readonly #learned: Learned;
   readonly #found: Found[] = [];
-  #server: FuzzedServer;
+  readonly #way: Way;
+  readonly #server: FuzzHost;
   #closers: Aimed[] = [];
   #sent = 0;
   #greeted = 0;
   #connections = 0;
   #planted = 0;
   #honestWrites = 0;
-  readonly #slow: string[] = [];
+  readonly #slow: SlowMessage[] = [];
   #slowestMs = 0;
   #longestTurnMs = 0;
 
-  private constructor(seed: number, codec: CodecTarget, server: FuzzedServer) {
+  private constructor(
+    { seed, way }: LiveRun,
+    { codec, server }: { codec: CodecTarget; server: FuzzHost },
+  ) {
     this.#random = new SeededRandom(seed);
+    this.#way = way;
     this.#codec = codec;
     this.#server = server;
     this.#known = newKnowledge(this.#stores, CALLS);
@@ -133,27 +152,27 @@ export class LiveTarget {
   /** Runs on a server of its own. */
   static async run(options: LiveRun): Promise<LiveResult> {
     const codec = await CodecTarget.create();
-    const server = await FuzzedServer.start();
-    const target = new LiveTarget(options.seed, codec, server);
-    try {
-      return await target.#run(options);
-    } finally {
-      await target.#server[Symbol.asyncDispose]();
-    }
+    const { way } = options;
+    await using server =
+      await (way === "in one thread"
+        ? InnerServer.start()
+        : FuzzedServer.start(way));
+    return await new LiveTarget(options, { codec, server }).#run(options);
   }
 
   async #run({ frames, onProgress }: LiveRun): Promise<LiveResult> {
     await this.#server.check();
-    const { rss: rssBefore } = await this.#server.report();
-    for (let round = 0; this.#sent < frames; round++) {
+    const { memoryBytes: bytesBefore } = await this.#server.report();
+    for (let round = 0; this.#sent < frames && !this.#isCut; round++) {
       if (round % PLANT_ROUNDS === 1) await this.#plant();
       if (!await this.#round()) break;
       onProgress?.(this.#sent);
     }
-    const { rss: rssAfter } = this.#found.length > 0
-      ? { rss: rssBefore }
+    const { memoryBytes: bytesAfter } = this.#found.length > 0
+      ? { memoryBytes: bytesBefore }
       : await this.#server.report();
     return {
+      way: this.#way,
       frames: this.#tally,
       found: this.#found,
       greeted: this.#greeted,
@@ -161,36 +180,45 @@ export class LiveTarget {
       planted: this.#planted,
       honestWrites: this.#honestWrites,
       slow: this.#slow,
+      isCut: this.#isCut,
       slowestMs: this.#slowestMs,
       longestTurnMs: this.#longestTurnMs,
-      rssBefore,
-      rssAfter,
+      bytesBefore,
+      bytesAfter,
     };
+  }
+
+  /** Whether nearly everything is slow: the rest would take for ever. */
+  get #isCut(): boolean {
+    return isMostlySlow(this.#slow.length, this.#sent);
   }
 
   /** Some hostile connections at once, then a look at the honest one; false where something failed. */
   async #round(): Promise<boolean> {
-    const scripts = Array.from({ length: LANES }, () => this.#makeScript());
+    const scripts = Array.from(
+      { length: LANES[this.#way] },
+      () => this.#makeScript(),
+    );
     const results = await Promise.allSettled(
       scripts.map((script) => this.#runScript(script)),
     );
     for (const [lane, result] of results.entries()) {
       if (result.status === "fulfilled") continue;
-      this.#found.push(toFound([scripts[lane]!], result.reason)); // one result each
+      this.#found.push(this.#toFound([scripts[lane]!], result.reason)); // one result each
     }
     try {
       await this.#server.check();
       this.#honestWrites++;
       await this.#measure();
     } catch (error) {
-      this.#found.push(toFound(scripts, error));
+      this.#found.push(this.#toFound(scripts, error));
     }
     return this.#found.length === 0;
   }
 
   async #runScript(script: Script): Promise<void> {
     this.#connections++;
-    await runScript(this.#server.port, script, {
+    await runScript(() => this.#server.open(), script, {
       tally: this.#tally,
       learned: this.#learned,
     });
@@ -201,7 +229,7 @@ export class LiveTarget {
     const report = await this.#server.report();
     this.#slowestMs = Math.max(this.#slowestMs, report.slowestMs);
     this.#longestTurnMs = Math.max(this.#longestTurnMs, report.longestTurnMs);
-    for (const { hex } of report.slow) this.#slow.push(hex);
+    this.#slow.push(...report.slow);
   }
 
   /** Messages after which the connection goes on, and one that ends it. */
@@ -218,7 +246,9 @@ export class LiveTarget {
         closer: isLast ? first.message : undefined,
       };
     }
-    while (messages.length < MESSAGES && this.#closers.length < LANES * 4) {
+    while (
+      messages.length < MESSAGES && this.#closers.length < LANES[this.#way] * 4
+    ) {
       const made = this.#makeMessage();
       if (fateOf(made.message, true).code !== undefined) {
         this.#closers.push(made);
@@ -316,17 +346,17 @@ export class LiveTarget {
     await this.#server.plant({ what, hex: made.bytes.toHex(), name, n });
     this.#stores[this.#stores.length - 1 - n % 5] = name;
   }
-}
 
-/** Scripts as a case: texts of hexadecimal, "hello" for a proper one. */
-function toFound(scripts: readonly Script[], error: unknown): Found {
-  const hex = scripts.flatMap(({ hello, messages, closer }) => [
-    ...(hello ? ["hello"] : ["connect"]),
-    ...messages.map(toHex),
-    ...(closer === undefined ? [] : [toHex(closer)]),
-  ]);
-  const failure = error instanceof Error ? error.message : String(error);
-  return { target: "live", decoder: "server", hex, failure };
+  /** Scripts as a case: texts of hexadecimal, "hello" for a proper one. */
+  #toFound(scripts: readonly Script[], error: unknown): Found {
+    const hex = scripts.flatMap(({ hello, messages, closer }) => [
+      ...(hello ? ["hello"] : ["connect"]),
+      ...messages.map(toHex),
+      ...(closer === undefined ? [] : [toHex(closer)]),
+    ]);
+    const failure = error instanceof Error ? error.message : String(error);
+    return { target: "live", decoder: this.#way, hex, failure };
+  }
 }
 
 function toHex(message: Message): string {

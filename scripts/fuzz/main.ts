@@ -1,34 +1,44 @@
 /**
- * Fuzzes whatever takes bytes from outside: the codec and its relatives, a live
- * server, HTTP. `deno task fuzz [--frames N] [--seed S] [--jobs J]`, or
- * `--replay CASE` with a line that an earlier run has printed.
+ * Fuzzes whatever takes bytes from outside: the codec and its relatives, whole
+ * servers, HTTP. Run it by `deno task fuzz`. Options:
+ *
+ * - `--frames 1000000`: how many frames; HTTP requests come on top.
+ * - `--seed 7`: the same frames again.
+ * - `--jobs 4`: how many threads, each with servers of its own.
+ * - `--replay CASE`: runs one case again that an earlier run has found, a line or
+ *   the file that holds it.
+ *
+ * The exit code is 1 if anything is wrong, 2 if an option is.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { failureOf, type FuzzCase } from "./cases.ts";
-import type { Found } from "./codec_target.ts";
-import { SLOW_MS } from "./contract.ts";
-import { megabytes, thousands, toFigures, toTable } from "./report.ts";
+import { CodecTarget } from "./codec_target.ts";
+import { thousands } from "./report.ts";
 import {
   addCodec,
   addHttp,
   addLive,
+  countFrames,
   findFaults,
-  greetedShare,
   HTTP_SHARE,
   LIVE_SHARE,
   measureAgain,
   newOutcome,
   type Outcome,
 } from "./run.ts";
-import { shrink } from "./shrink.ts";
+import { showFound, showOutcome } from "./summary.ts";
 import { framesOf } from "./tally.ts";
 import { runParts, type Work } from "./threads.ts";
 import type { PartResult } from "./worker.ts";
 
+const USAGE =
+  "Usage: deno task fuzz [--frames 1000000] [--seed 7] [--jobs 4] | --replay CASE";
 /** Cases that are shrunk and shown. */
 const SHOWN = 3;
+/** Lines of progress where there is no terminal. */
+const LINE_MS = 10_000;
 
 interface Options {
   readonly frames: number;
@@ -36,37 +46,64 @@ interface Options {
   readonly jobs: number;
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    args: Deno.args,
-    options: {
-      frames: { type: "string", default: "1000000" },
-      seed: { type: "string" },
-      jobs: { type: "string" },
-      replay: { type: "string" },
-    },
-  });
-  if (values.replay !== undefined) return await replay(values.replay);
-  const options = {
-    frames: toCount("frames", values.frames),
-    seed: values.seed === undefined
-      ? Math.floor(Math.random() * 2 ** 31)
-      : Number(values.seed),
-    jobs: values.jobs === undefined
-      ? navigator.hardwareConcurrency
-      : toCount("jobs", values.jobs),
-  };
-  return await fuzz(options);
+async function main(args: string[]): Promise<number> {
+  const options = readOptions(args);
+  if (options === undefined) {
+    console.error(USAGE);
+    return 2;
+  }
+  return "replay" in options
+    ? await replay(options.replay)
+    : await fuzz(options);
 }
 
-function toCount(name: string, text: string): number {
+/** Undefined where they cannot be meant. */
+function readOptions(
+  args: string[],
+): Options | { readonly replay: FuzzCase } | undefined {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        frames: { type: "string", default: "1000000" },
+        seed: { type: "string" },
+        jobs: { type: "string" },
+        replay: { type: "string" },
+      },
+    });
+    if (values.replay !== undefined) return { replay: readCase(values.replay) };
+    const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
+    return {
+      frames: toCount(values.frames, 1),
+      seed: toCount(seed, 0),
+      jobs: toCount(values.jobs ?? String(navigator.hardwareConcurrency), 1),
+    };
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return undefined;
+  }
+}
+
+function toCount(text: string, least: number): number {
   const count = Number(text.replaceAll("_", ""));
-  if (Number.isSafeInteger(count) && count >= 1) return count;
-  throw new RangeError(`--${name} must be a number from 1, not "${text}"`);
+  if (text !== "" && Number.isSafeInteger(count) && count >= least) {
+    return count;
+  }
+  throw new RangeError(`A number from ${least} is needed, not "${text}"`);
 }
 
-async function replay(line: string): Promise<number> {
-  const input: FuzzCase = JSON.parse(line);
+function readCase(text: string): FuzzCase {
+  const line = text.startsWith("{") ? text : Deno.readTextFileSync(text);
+  const input: Partial<FuzzCase> = JSON.parse(line);
+  const { target, decoder, hex } = input;
+  if (
+    !["codec", "live", "http"].includes(String(target)) ||
+    typeof decoder !== "string" || !Array.isArray(hex)
+  ) throw new TypeError("The case has no target, decoder and hex");
+  return input as FuzzCase; // checked above
+}
+
+async function replay(input: FuzzCase): Promise<number> {
   const failure = await failureOf(input);
   console.log(failure === undefined ? "It does not fail." : failure);
   return failure === undefined ? 0 : 1;
@@ -74,6 +111,7 @@ async function replay(line: string): Promise<number> {
 
 async function fuzz({ frames, seed, jobs }: Options): Promise<number> {
   const startedMs = performance.now();
+  const seconds = () => (performance.now() - startedMs) / 1_000;
   console.log(
     `${
       thousands(frames)
@@ -81,27 +119,31 @@ async function fuzz({ frames, seed, jobs }: Options): Promise<number> {
   );
   const outcome = newOutcome();
   const hung: string[] = [];
+  const progress = new Progress(seconds);
   for (const [title, work] of phases({ frames, seed, jobs })) {
     const total = work.reduce((sum, part) => sum + sizeOf(part), 0);
     const { results, hung: late } = await runParts(work, (done) => {
-      showProgress(title, done, { total, startedMs });
+      progress.show(title, done, total);
     });
     outcome.found.push(...late);
     for (const result of results) add(outcome, result, hung);
     if (outcome.found.length > 0) break;
   }
-  if (Deno.stdout.isTerminal()) {
-    Deno.stdout.writeSync(new TextEncoder().encode("\r\x1b[K"));
-  }
-  const aloneMs = await measureAgain(outcome);
+  const aloneMs = await measureAgain(outcome, {
+    target: await CodecTarget.create(),
+    onProgress: (done, total) => progress.show("measured again", done, total),
+  });
+  progress.end();
   const faults = outcome.found.length > 0 ? [] : await findFaults(outcome);
-  show(outcome, { seconds: (performance.now() - startedMs) / 1_000, aloneMs });
+  showOutcome(outcome, { seconds: seconds(), aloneMs });
   for (const found of outcome.found.slice(0, SHOWN)) await showFound(found);
   for (const fault of [...faults, ...hung]) console.log(`FAULT: ${fault}`);
   const count = outcome.found.length + faults.length + hung.length;
   console.log(
     count === 0
-      ? `No failure in ${thousands(countAll(outcome))} frames.`
+      ? `No failure in ${thousands(countFrames(outcome))} frames and ${
+        thousands(framesOf(outcome.http))
+      } HTTP requests.`
       : `${thousands(count)} failures; again by --seed ${seed}`,
   );
   return count === 0 ? 0 : 1;
@@ -109,23 +151,35 @@ async function fuzz({ frames, seed, jobs }: Options): Promise<number> {
 
 /** The targets one after the other, each on every thread. */
 function phases({ frames, seed, jobs }: Options): [string, Work[]][] {
-  const live = Math.ceil(frames * LIVE_SHARE / jobs);
+  const inner = Math.ceil(frames * LIVE_SHARE.inner / jobs);
+  const each = Math.ceil(frames / jobs * (1 - LIVE_SHARE.sockets)) - inner;
   const requests = Math.ceil(frames * HTTP_SHARE / jobs);
-  const each = Math.ceil(frames / jobs) - live - requests;
   const threads = Array.from({ length: jobs }, (_, thread) => thread);
+  // At least one for each transport.
+  const socketed = Math.max(2, jobs);
   return [
     [
-      "codec",
+      "decoders alone",
       threads.map((thread) => {
         const from = thread * each;
         return { target: "codec", seed, from, to: from + each };
       }),
     ],
     [
-      "live server",
+      "servers in one thread",
       threads.map((thread) => {
-        return { target: "live", seed: seed + thread, frames: live };
+        const way = "in one thread";
+        return { target: "live", way, seed: seed + thread, frames: inner };
       }),
+    ],
+    [
+      "servers with sockets",
+      Array.from({ length: socketed }, (_, thread) => ({
+        target: "live",
+        way: thread % 2 === 0 ? "native" : "hardened",
+        seed: seed + jobs + thread,
+        frames: Math.ceil(frames * LIVE_SHARE.sockets / socketed),
+      })),
     ],
     [
       "HTTP",
@@ -154,95 +208,33 @@ function add(outcome: Outcome, result: PartResult, faults: string[]): void {
   }
 }
 
-function showProgress(
-  title: string,
-  done: number,
-  { total, startedMs }: { total: number; startedMs: number },
-): void {
-  const seconds = Math.round((performance.now() - startedMs) / 1_000);
-  const line = `${title}: ${thousands(done)} of ${
-    thousands(total)
-  }, ${seconds} s`;
-  if (!Deno.stdout.isTerminal()) return;
-  Deno.stdout.writeSync(new TextEncoder().encode(`\r\x1b[K${line}`));
+/** A line that is written over on a terminal; elsewhere one every ten seconds. */
+class Progress {
+  readonly #seconds: () => number;
+  readonly #isTerminal = Deno.stdout.isTerminal();
+  #printedAtMs = performance.now();
+
+  constructor(seconds: () => number) {
+    this.#seconds = seconds;
+  }
+
+  show(title: string, done: number, total: number): void {
+    const line = `${title}: ${thousands(done)} of ${thousands(total)}, ${
+      Math.round(this.#seconds())
+    } s`;
+    if (this.#isTerminal) return this.#overwrite(line);
+    if (performance.now() - this.#printedAtMs < LINE_MS) return;
+    this.#printedAtMs = performance.now();
+    console.log(line);
+  }
+
+  end(): void {
+    if (this.#isTerminal) this.#overwrite("");
+  }
+
+  #overwrite(line: string): void {
+    Deno.stdout.writeSync(new TextEncoder().encode(`\r\x1b[K${line}`));
+  }
 }
 
-/** What is known beside the counts. */
-interface Times {
-  readonly seconds: number;
-  /** The slowest of what was measured again alone. */
-  readonly aloneMs: number;
-}
-
-function show(outcome: Outcome, times: Times): void {
-  const { decoders, kinds, live, http } = outcome;
-  console.log(`${toTable("decoder", decoders)}\n`);
-  console.log(`${toTable("kind", kinds)}\n`);
-  console.log(`${toTable("live server", live)}\n`);
-  console.log(`${toTable("HTTP", http)}\n`);
-  console.log(
-    "inside: refused by that decoder's own checks, the rest by the scan before it\n",
-  );
-  console.log(`${toFigures(figuresOf(outcome, times))}\n`);
-}
-
-function figuresOf(
-  outcome: Outcome,
-  { seconds, aloneMs }: Times,
-): (readonly [string, string])[] {
-  const { codec, lives, https, decoders, live, http } = outcome;
-  const sum = (counts: number[]) => counts.reduce((a, b) => a + b, 0);
-  const most = (numbers: number[]) =>
-    `${Math.max(0, ...numbers).toFixed(1)} ms`;
-  const again = sum([
-    ...codec.map((part) => part.slowCount),
-    ...lives.map((part) => part.slow.length),
-  ]);
-  const growth = (parts: readonly { rssBefore: number; rssAfter: number }[]) =>
-    parts.map(({ rssBefore, rssAfter }) =>
-      `${megabytes(rssBefore)} to ${megabytes(rssAfter)}`
-    ).join(", ");
-  return [
-    ["decoders called directly", thousands(framesOf(decoders))],
-    ["frames to live servers", thousands(framesOf(live))],
-    ["  after a proper hello", `${(greetedShare(outcome) * 100).toFixed(1)} %`],
-    ["  connections", thousands(sum(lives.map((part) => part.connections)))],
-    [
-      "  hostile records in the KV",
-      thousands(sum(lives.map((p) => p.planted))),
-    ],
-    ["HTTP requests", thousands(framesOf(http))],
-    [
-      "honest writes, each checked",
-      thousands(sum([...lives, ...https].map((part) => part.honestWrites))),
-    ],
-    ["slowest input of a decoder", most(codec.map((part) => part.slowestMs))],
-    ["slowest message, under load", most(lives.map((part) => part.slowestMs))],
-    ["longest turn of a server", most(lives.map((part) => part.longestTurnMs))],
-    [
-      `over ${SLOW_MS} ms under load`,
-      again === 0
-        ? "none"
-        : `${again}; alone at most ${
-          aloneMs.toFixed(1)
-        } ms, by the best of three`,
-    ],
-    ["memory of servers, WebSocket", growth(lives)],
-    ["memory of servers, HTTP", growth(https)],
-    ["time", `${Math.round(seconds)} s`],
-  ];
-}
-
-async function showFound(found: Found): Promise<void> {
-  const { target, decoder, hex } = await shrink(found, found.failure);
-  const line = JSON.stringify({ target, decoder, hex });
-  console.log(`FOUND in ${decoder}: ${found.failure}`);
-  console.log(`  ${line}`);
-  console.log(`  deno task fuzz --replay '${line}'\n`);
-}
-
-function countAll({ decoders, live, http }: Outcome): number {
-  return framesOf(decoders) + framesOf(live) + framesOf(http);
-}
-
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) Deno.exit(await main(Deno.args));

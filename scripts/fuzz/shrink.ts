@@ -20,20 +20,21 @@ export async function shrink(
 ): Promise<FuzzCase> {
   let left = found.target === "codec" ? TRIES : SERVER_TRIES;
   const endMs = performance.now() + LONGEST_MS;
+  // Asked before each try is made up, too: of a large case that alone takes long.
+  const isOver = () => left <= 0 || performance.now() >= endMs;
   const fails = async (hex: readonly string[]) => {
     left--;
-    return left > 0 && performance.now() < endMs &&
-      await failureOf({ ...found, hex }) !== undefined;
+    return await failureOf({ ...found, hex }) !== undefined;
   };
   // What is slow is slow because it is large, and trying it takes as long.
   if (isSlow(failure) || !await fails(found.hex)) return found;
-  let hex = await without(found.hex, fails);
+  let hex = await without(found.hex, { fails, isOver });
   for (let at = 0; at < hex.length; at++) {
     if (!/^([0-9a-f]{2})+$/.test(hex[at]!)) continue;
     const bytes = hex[at]!.match(/../g)!; // pairs, as the line above has seen
     const smaller = await without(
       bytes,
-      (rest) => fails(hex.with(at, rest.join(""))),
+      { fails: (rest) => fails(hex.with(at, rest.join(""))), isOver },
     );
     hex = hex.with(at, smaller.join(""));
   }
@@ -43,11 +44,15 @@ export async function shrink(
 /** Leaves out what can be left out: halves first, then single items. */
 async function without<T>(
   items: readonly T[],
-  fails: (items: readonly T[]) => Promise<boolean>,
+  { fails, isOver }: {
+    fails: (items: readonly T[]) => Promise<boolean>;
+    isOver: () => boolean;
+  },
 ): Promise<readonly T[]> {
   let kept = items;
   for (let size = Math.ceil(items.length / 2); size >= 1; size = size >> 1) {
     for (let at = 0; at < kept.length;) {
+      if (isOver()) return kept;
       const rest = [...kept.slice(0, at), ...kept.slice(at + size)];
       if (rest.length < kept.length && await fails(rest)) kept = rest;
       else at += size;

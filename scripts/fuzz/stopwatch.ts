@@ -11,6 +11,14 @@ export const HOPELESS_MS = 100 * SLOW_MS;
 /** What is so far over the limit alone is not so because of others. */
 const CLEAR_MS = 4 * SLOW_MS;
 
+/** So many slow inputs, and so large a share of all, are no accident of a busy machine. */
+const MOSTLY = { slow: 50, share: 0.01 };
+
+/** Whether a run should end early: what it runs is slow, not some inputs. */
+export function isMostlySlow(slow: number, inputs: number): boolean {
+  return slow >= MOSTLY.slow && slow > inputs * MOSTLY.share;
+}
+
 const ROUNDS = 10;
 const PAUSE_MS = 500;
 

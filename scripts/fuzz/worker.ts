@@ -5,14 +5,14 @@
  */
 import { type CodecResult, CodecTarget } from "./codec_target.ts";
 import { type HttpResult, runHttp } from "./http_target.ts";
-import { type LiveResult, LiveTarget } from "./live_target.ts";
+import { type LiveResult, LiveTarget, type Way } from "./live_target.ts";
 
 /** What a thread is to do; `counters` holds how far it is, and the input at hand. */
 export type Part =
   & { readonly seed: number; readonly counters: SharedArrayBuffer }
   & (
     | { readonly target: "codec"; readonly from: number; readonly to: number }
-    | { readonly target: "live"; readonly frames: number }
+    | { readonly target: "live"; readonly way: Way; readonly frames: number }
     | { readonly target: "http"; readonly requests: number }
   );
 
@@ -38,10 +38,10 @@ async function run(part: Part): Promise<PartResult> {
       return { target, result: await codec.run({ seed, from, to, onInput }) };
     }
     case "live": {
-      const { frames } = part;
+      const { frames, way } = part;
       return {
         target,
-        result: await LiveTarget.run({ seed, frames, onProgress }),
+        result: await LiveTarget.run({ seed, frames, way, onProgress }),
       };
     }
     case "http": {

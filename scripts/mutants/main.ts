@@ -5,7 +5,7 @@
  * - `--histories N`: how many histories each may take; 2,000
  * - `--seed S`: the first seed; 1
  * - `--jobs J`: how many are looked for at once; one for each core
- * - `--only TEXT`: those whose name has that text in it
+ * - `--only TEXT`: those whose name has that text in it; as often as wanted
  *
  * @module
  */
@@ -22,7 +22,9 @@ interface Verdict {
 
 async function main(args: readonly string[]): Promise<number> {
   const { histories, seed, jobs, only } = readOptions(args);
-  const mutants = MUTANTS.filter(({ name }) => name.includes(only));
+  const mutants = MUTANTS.filter(({ name }) =>
+    only.length === 0 || only.some((text) => name.includes(text))
+  );
   const verdicts: Verdict[] = [];
   const left = [...mutants];
   console.log(`${mutants.length} mistakes, ${histories} histories each`);
@@ -59,11 +61,11 @@ function readOptions(args: readonly string[]) {
     seed: 1,
     jobs: navigator.hardwareConcurrency,
   };
-  let only = "";
+  const only: string[] = [];
   for (let index = 0; index < args.length; index += 2) {
     const [option = "", value = ""] = args.slice(index, index + 2);
     const name = option.replace(/^--/, "");
-    if (name === "only") only = value;
+    if (name === "only" && value) only.push(value);
     else if (isNumberOption(name) && /^\d+$/.test(value)) {
       numbers[name] = Number(value);
     } else {

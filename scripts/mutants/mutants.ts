@@ -446,6 +446,10 @@ export const MUTANTS: readonly Mutant[] = [
       file: "server/stores/access.ts",
       find: "throw source.isResent ? inDoubt(error) : error;",
       replace: "throw error;",
+    }, {
+      file: "server/functions.ts",
+      find: "return frame.resent ? { ...answer, frame: doubtful } : answer;",
+      replace: "void doubtful; return answer;",
     }],
   },
   {
@@ -462,6 +466,11 @@ export const MUTANTS: readonly Mutant[] = [
       file: "server/log/rivalry.ts",
       find: "const counted = Math.min(ROUND_MAX_MS, ms);",
       replace: "const counted = ms;",
+    }, {
+      file: "server/log/rivalry.ts",
+      find:
+        "const ms = Math.min(WAIT_MAX_MS, Math.max(TRY_MS, roundMs) * 2 ** step);",
+      replace: "const ms = Math.max(TRY_MS, roundMs) * 2 ** step;",
     }],
   },
   {

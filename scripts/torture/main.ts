@@ -9,7 +9,8 @@
  * - `--jobs 4`: how many files are worked on at once.
  * - `--points`: prints the points where servers are killed, and ends.
  *
- * The exit code is 1 if anything is wrong, or a point was never reached.
+ * The exit code is 1 if anything is wrong, or if 200 kills or more have never
+ * reached some point; 2 if an option cannot be meant.
  *
  * @module
  */
@@ -21,26 +22,36 @@ import { POINTS } from "./points.ts";
 import {
   breachLines,
   figureLines,
+  isFailed,
+  missedOf,
   pointsTable,
   progressLine,
   sumOf,
 } from "./report.ts";
 
+const USAGE =
+  "Usage: deno task torture [--kills 200] [--seed 7] [--jobs 4] [--points]";
 /** Lines of progress where there is no terminal. */
 const LINE_MS = 10_000;
 const MOST_JOBS = 4;
 
 /** Runs everything; returns the exit code. */
 async function main(args: string[]): Promise<number> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      kills: { type: "string", default: "200" },
-      seed: { type: "string" },
-      jobs: { type: "string" },
-      points: { type: "boolean", default: false },
-    },
-  });
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args,
+      options: {
+        kills: { type: "string", default: "200" },
+        seed: { type: "string" },
+        jobs: { type: "string" },
+        points: { type: "boolean", default: false },
+      },
+    }));
+  } catch {
+    console.error(USAGE);
+    return 2;
+  }
   if (values.points) {
     console.log(pointsTable());
     return 0;
@@ -55,16 +66,13 @@ async function main(args: string[]): Promise<number> {
     Number(values.jobs ?? Math.min(MOST_JOBS, cores)),
   );
   if (!(kills >= 1) || !(jobs >= 1) || !(seed >= 0)) {
-    console.error(
-      "Usage: deno task torture [--kills 200] [--seed 7] [--jobs 4] [--points]",
-    );
+    console.error(USAGE);
     return 2;
   }
   const folder = await Deno.makeTempDir({ prefix: "headwater_torture_" });
   console.log(`${kills} kills in ${jobs} jobs, seed ${seed}`);
   const sum = sumOf(await runJobs({ kills, jobs, seed, folder }));
-  const missed = [...sum.hits].filter(([, count]) => count === 0)
-    .map(([point]) => point);
+  const missed = missedOf(sum);
   console.log(`\n${pointsTable(sum.hits)}\n`);
   if (sum.breaches.length > 0) {
     console.log(`Broken, with seed ${seed}:\n${breachLines(sum.breaches)}`);
@@ -74,7 +82,7 @@ async function main(args: string[]): Promise<number> {
     if (missed.length > 0) console.log(`Never reached: ${missed.join(" ")}\n`);
   }
   console.log(figureLines(sum));
-  return sum.breaches.length + missed.length > 0 ? 1 : 0;
+  return isFailed(sum) ? 1 : 0;
 }
 
 /** Runs the jobs side by side, and tells how far they are. */
@@ -94,7 +102,7 @@ async function runJobs(
       seconds: (performance.now() - startMs) / 1000,
     })
   );
-  // In fewer kills there is no room for every point.
+  // Half of the kills are at random.
   const points = shuffled(POINTS.map(({ name }) => name), seeded(seed))
     .slice(0, Math.ceil(kills / 2));
   await Promise.all(Array.from({ length: jobs }, async (_, job) => {

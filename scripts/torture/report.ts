@@ -21,6 +21,20 @@ export interface Sum {
   readonly kept: readonly string[];
 }
 
+/** Fewer kills may well miss a point: half of them come at random. */
+const KILLS_FOR_ALL_POINTS = 200;
+
+/** Points where a server should have been killed and never was. */
+export function missedOf({ hits }: Sum): string[] {
+  return [...hits].filter(([, count]) => count === 0).map(([point]) => point);
+}
+
+/** Whether a promise was broken, or so many kills have missed a point. */
+export function isFailed(sum: Sum): boolean {
+  return sum.breaches.length > 0 ||
+    (missedOf(sum).length > 0 && sum.figures.kills >= KILLS_FOR_ALL_POINTS);
+}
+
 /** Adds jobs up. */
 export function sumOf(reports: readonly JobReport[]): Sum {
   const figures: RoundFigures = {

@@ -280,10 +280,12 @@ export class Fanout {
       (sum, { bytes }) => sum + bytes,
       0,
     );
-    if (bytes > RECENT_BYTES / 4 && bytes > this.stateBytes().byteLength) {
-      return undefined;
-    }
-    return this.#patchFrame(from);
+    return this.isLongerThanState(bytes) ? undefined : this.#patchFrame(from);
+  }
+
+  /** Whether a snapshot is shorter than that many bytes of patches, and worth its encoding. */
+  isLongerThanState(bytes: number): boolean {
+    return bytes > RECENT_BYTES / 4 && bytes > this.stateBytes().byteLength;
   }
 
   /** The mutations above a version; undefined where they are not all remembered. */

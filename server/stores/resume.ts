@@ -32,15 +32,16 @@ export async function answerSubscription(
     await store.refute(token.version);
   }
   if (token.epoch !== store.epoch) return snapshotOf(store);
-  const frame = store.fanout.resumeFrame(token);
-  if (frame) {
-    return { frame, position: store.fanout.position, isResume: true };
-  }
-  const answer = await store.fanout.shareResume(
-    token,
-    () => resumeFromLog(store, token),
-  );
-  return answer ?? snapshotOf(store);
+  const { fanout } = store;
+  const frame = fanout.resumeFrame(token);
+  const answer = frame
+    ? { frame, position: fanout.position, isResume: true }
+    : await fanout.shareResume(token, () => resumeFromLog(store, token));
+  if (!answer) return snapshotOf(store);
+  // All versions that are kept may be a hundred times the state: whoever was away for long
+  // would make the server hold as much for a connection.
+  const isFarLonger = fanout.isLongerThanState(answer.frame.byteLength / 2);
+  return isFarLonger ? snapshotOf(store) : answer;
 }
 
 function snapshotOf({ fanout }: Store): StoreAnswer {

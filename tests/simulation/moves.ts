@@ -4,6 +4,19 @@
  * @module
  */
 import type { Link, SimulatedServer } from "../../adapters/testing/mod.ts";
+import {
+  askWhoHasACommitOnItsWay,
+  askWhoHasNotHeard,
+  dieBeforeALateCommit,
+  lookAwayAndBack,
+  loseAnAnswer,
+  outage,
+  runTwiceAtOnce,
+  setBackWhileOneSleeps,
+  sleepInACommit,
+  sleepPastTheFeeds,
+  startWhileOneCompacts,
+} from "./sequences.ts";
 import type { World } from "./world.ts";
 
 /** One thing that may happen. */
@@ -116,64 +129,46 @@ const MOVES: readonly Move[] = [
   },
   {
     name: "look away and back",
-    weight: always(3),
-    run: async (world) => {
-      const person = world.random.pick(world.people);
-      const store = world.pickStore();
-      world.look(person, store);
-      await world.simulation.advance(world.random.integer(0, 40));
-      person.observers.get(store)?.handle.unsubscribe();
-      person.observers.delete(store);
-      // Its answer may come while the first subscription's last words do.
-      world.call(person, "add", [store]);
-      await world.simulation.advance(world.random.integer(0, 40));
-      world.look(person, store);
-    },
+    weight: always(5),
+    run: lookAwayAndBack,
   },
   {
     name: "read",
     weight: always(2),
     run: (world) =>
-      onServer(world, ({ server }) => {
-        server.store(world.pickStore())?.get().catch(() => {});
-      }),
+      onServer(world, (server) => world.read(server, world.pickStore())),
   },
   {
     name: "write to who does not read",
-    weight: network(3),
+    weight: network(5),
     run: async (world) => {
       const { random, simulation } = world;
-      for (const link of random.pick(world.people).running.links) {
+      const person = random.pick(world.people);
+      const store = world.pickStore();
+      world.look(person, store);
+      await simulation.advance(50);
+      for (const link of person.running.links) {
         link.down.stall();
         simulation.clock.schedule(5_000, () => link.down.resume());
       }
       for (let i = 0; i < 25; i++) {
-        onServer(world, (server) => world.update(server, world.pickStore()));
+        onServer(world, (server) => world.update(server, store, true));
         await simulation.advance(2);
       }
+      askForTheHealth(world);
     },
   },
   {
     name: "ask for the health",
     weight: network(10),
-    run: ({ simulation, checkBacklog, fail }) => {
-      for (const { name, server } of simulation.servers) {
-        server.health().then((health) => checkBacklog(name, health)).catch(
-          fail,
-        );
-      }
-    },
+    run: askForTheHealth,
   },
   {
     name: "another client",
     weight: processes(2),
     run: (world) => {
       const person = world.random.pick(world.people);
-      world.note(`${person.name} crashes`);
-      person.running.crash();
-      world.leave(person);
-      const next = world.enter();
-      for (const store of person.observers.keys()) world.look(next, store);
+      world.replace(person, [...person.observers.keys()]);
     },
   },
   {
@@ -238,6 +233,46 @@ const MOVES: readonly Move[] = [
           world.simulation.clock.schedule(ms, () => server.clock.resume());
         };
       }),
+  },
+  {
+    name: "sleep past the feeds",
+    weight: ({ plan }) => plan.isLong ? 6 : 0,
+    run: sleepPastTheFeeds,
+  },
+  {
+    name: "sleep in a commit",
+    weight: ({ plan }) => plan.isLong ? 6 : 0,
+    run: sleepInACommit,
+  },
+  {
+    name: "ask who has not heard",
+    weight: always(5),
+    run: askWhoHasNotHeard,
+  },
+  {
+    name: "ask who has a commit on its way",
+    weight: always(3),
+    run: askWhoHasACommitOnItsWay,
+  },
+  {
+    name: "lose an answer",
+    weight: always(3),
+    run: loseAnAnswer,
+  },
+  {
+    name: "run twice at once",
+    weight: always(5),
+    run: runTwiceAtOnce,
+  },
+  {
+    name: "die before a late commit",
+    weight: ({ plan }) => plan.commitMs < 1_000 ? 2 : 0,
+    run: dieBeforeALateCommit,
+  },
+  {
+    name: "start while one compacts",
+    weight: ({ plan }) => plan.padSize >= 30_000 ? 8 : 0,
+    run: startWhileOneCompacts,
   },
   {
     name: "a long time",
@@ -337,13 +372,7 @@ const MOVES: readonly Move[] = [
     name: "outage",
     weight: kv(1),
     run: (world) => {
-      const { random, simulation } = world;
-      const ms = random.pick([100, 3_000, 20_000]);
-      world.note(`the KV is gone for ${ms} ms`);
-      simulation.kv.faults.outage = true;
-      simulation.clock.schedule(ms, () => {
-        simulation.kv.faults.outage = false;
-      });
+      outage(world, world.random.pick([100, 3_000, 20_000]));
     },
   },
   {
@@ -355,6 +384,12 @@ const MOVES: readonly Move[] = [
       if (world.isBackedUp) return world.restore();
       world.backUp();
     },
+  },
+  {
+    name: "set back while one sleeps",
+    // Whoever compacts must not live through it: what it trims may be needed again.
+    weight: ({ plan }) => plan.isRestored && plan.padSize < 1_000 ? 20 : 0,
+    run: setBackWhileOneSleeps,
   },
   {
     name: "calm",
@@ -389,6 +424,12 @@ export async function makeMove(world: World): Promise<void> {
 function crash(world: World, server: SimulatedServer): void {
   world.note(`${server.name} crashes`);
   server.crash();
+}
+
+function askForTheHealth({ simulation, checkBacklog, fail }: World): void {
+  for (const { name, server } of simulation.servers) {
+    server.health().then((health) => checkBacklog(name, health)).catch(fail);
+  }
 }
 
 function callOf(

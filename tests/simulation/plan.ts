@@ -54,16 +54,16 @@ export interface Plan {
 export function drawPlan(random: SeededRandom): Plan {
   const servers = random.pick([1, 1, 2, 2, 2, 3]);
   const trouble = () => random.chance(0.25) ? 0 : random.float();
-  const isLong = random.chance(0.1);
+  const isLong = random.chance(0.07);
   return {
     servers: isLong ? Math.max(2, servers) : servers,
     clients: random.integer(1, 3),
-    moves: random.integer(10, 40),
+    moves: random.integer(10, 30),
     stores: pickStores(random),
     latencyMs: random.pick([[0, 0], [0, 3], [1, 20]] as const),
     isLong,
     // The quick poll of a file would make a long sleep expensive.
-    isLocal: !isLong && random.chance(0.25),
+    isLocal: !isLong && random.chance(0.2),
     sync: isLong || servers > 1 || random.chance(0.8),
     keptVersions: random.pick([1, 1, 3, 10, 1_000]),
     padSize: random.pick(PAD_SIZES),

@@ -189,6 +189,8 @@ export class Truth {
   readonly #stores = new Map<string, StoreTruth>();
   /** Commits that wrote to a store. */
   commits = 0;
+  /** Bytes of the largest of them: what one message may carry. */
+  largestBytes = 0;
 
   /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it. */
   constructor(kv: KvDatabase, fail: (error: unknown) => void) {
@@ -253,6 +255,9 @@ export class Truth {
 
   #append(key: KvKey, value: unknown): void {
     this.commits++;
+    const bytes = decodeBlobRef(value)?.bytes ??
+      (value as Uint8Array).byteLength; // the log stores nothing else there
+    this.largestBytes = Math.max(this.largestBytes, bytes);
     this.of(String(key[3])).append(this.#entryOf(key, value), String(key[4]));
   }
 

@@ -38,6 +38,9 @@ export interface Person {
 /** A state without its bulk is smaller, in any history. */
 const SMALL_STATE_BYTES = 10_000;
 
+/** Up to twice that what was missed is sent, and up to twice the state, if that is more. */
+const DELTA_BYTES = 64 * 1024;
+
 /** How long a client waits for an answer. */
 const RPC_MS = 20_000;
 
@@ -53,6 +56,7 @@ export class World {
   readonly trace: string[] = [];
   /** States that clients were shown. */
   shown = 0;
+  readonly #updates = new WeakMap<SimulatedServer, number>();
   #failure: unknown;
   #backup: KvBackup | undefined;
   #isRestored = false;
@@ -131,19 +135,22 @@ export class World {
     this.#backup = this.simulation.kv.backup();
   }
 
-  /** Sets the KV back to the backup, while servers run or not. */
-  restore(): void {
+  /** Sets the KV back to the backup, while servers run or not; of them only `survivor`, if given. */
+  restore(survivor?: SimulatedServer): void {
     if (!this.#backup) return;
     this.note("the backup is restored");
     const { kv, network, servers } = this.simulation;
     // A server that compacts must not survive it: what it trims may be needed again.
     const survive = this.plan.padSize < 1_000 && this.random.chance(0.5);
     kv.faults.outlives = 0;
-    if (!survive) { for (const server of servers) server.crash(); }
-    for (const link of network.links) link.cut();
+    for (const server of servers) {
+      if (survivor ? server !== survivor : !survive) server.crash();
+    }
+    // Whoever is at a server that lives goes on without having noticed.
+    if (!survivor) { for (const link of network.links) link.cut(); }
     // A file that is restored gives versionstamps a second time. A server that has seen
     // the first could not tell, which is why it must not run meanwhile.
-    const { stamp } = survive ? kv.backup() : this.#backup;
+    const { stamp } = survivor || survive ? kv.backup() : this.#backup;
     kv.restore({ ...this.#backup, stamp });
     this.truth.setBack();
     this.#isRestored = true;
@@ -179,8 +186,10 @@ export class World {
     { slow, slowBytes }: Health,
   ): void => {
     const { outboxBytes, padSize, stores } = this.plan;
-    // One message may go over the bound, with a snapshot of every store, and answers.
-    const each = outboxBytes + stores.length * (padSize + SMALL_STATE_BYTES);
+    // One message may go over the bound, with a batch of writes, what was missed or a
+    // snapshot of every store, and answers.
+    const each = outboxBytes + this.truth.largestBytes +
+      stores.length * 2 * Math.max(DELTA_BYTES, padSize + SMALL_STATE_BYTES);
     const most = 1.5 * Number(slow) * each;
     if (Number(slowBytes) <= most) return;
     throw new Breach(
@@ -266,6 +275,15 @@ export class World {
     person.observers.set(store, observer);
   }
 
+  /** A client crashes, and another one comes that looks at `stores`. */
+  replace(person: Person, stores: readonly string[]): void {
+    this.note(`${person.name} crashes`);
+    person.running.crash();
+    this.leave(person);
+    const next = this.enter();
+    for (const store of stores) this.look(next, store);
+  }
+
   /** Takes a client out. */
   leave(person: Person): void {
     this.people.splice(this.people.indexOf(person), 1);
@@ -287,6 +305,7 @@ export class World {
     person.running.client.call<Receipt[] | undefined>(name, task).then(
       (receipts = []) => {
         this.note(`${person.name} has the answer to ${task.tag}`);
+        refuseForeign(task.tag, receipts);
         writes.acknowledge(truth, receipts);
         for (const receipt of receipts) this.#checkShown(person, receipt);
       },
@@ -305,16 +324,36 @@ export class World {
     ).catch(this.fail).finally(() => person.pending--);
   }
 
-  /** Writes on a server, outside of any call. */
-  update({ name, server }: SimulatedServer, store: string): void {
-    const { truth, writes } = this;
-    const task = this.#taskOf([store]);
+  /** Writes on a server, outside of any call; as much as the plan allows, where it is to be big. */
+  update(on: SimulatedServer, store: string, isBig = false): void {
+    const { truth, writes, plan: { padSize } } = this;
+    const { name, server } = on;
+    const task = {
+      ...this.#taskOf([store]),
+      ...(isBig && { size: padSize }),
+    };
     this.note(`${name} updates ${store} with ${task.tag}`);
     writes.ask(task.tag, [store]);
+    this.#updates.set(on, this.updatesOf(on) + 1);
     add(server.store<Ledger>(store)!, task).then( // one of STORES
       (receipt) => writes.acknowledge(truth, [receipt]),
-      (error) => writes.failed(task.tag, [store], error),
-    ).catch(this.fail);
+      (error) => {
+        this.#refuseFalseWords(error);
+        writes.failed(task.tag, [store], error);
+      },
+    ).catch(this.fail).finally(() =>
+      this.#updates.set(on, this.updatesOf(on) - 1)
+    );
+  }
+
+  /** Reads on a server, outside of any call. */
+  read({ server }: SimulatedServer, store: string): void {
+    server.store(store)?.get().catch((error) => this.#refuseFalseWords(error));
+  }
+
+  /** Writes on that server, outside of any call, of which nothing was heard yet. */
+  updatesOf(server: SimulatedServer): number {
+    return this.#updates.get(server) ?? 0;
   }
 
   /** Nothing here corrupts the KV: whoever says so has read it wrongly. */
@@ -329,7 +368,7 @@ export class World {
       this.plan.trouble.kv === 0 && !this.#isRestored;
     const isFalse = isCorrupt || isForgotten ||
       error.message.includes("not awaited any more");
-    if (isFalse) this.fail(new Breach(`A client was told: ${error.message}`));
+    if (isFalse) this.fail(new Breach(`Somebody was told: ${error.message}`));
   }
 
   #taskOf(stores: readonly string[]): Task {
@@ -351,5 +390,13 @@ export class World {
     throw new Breach(
       `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} (epoch ${epoch})`,
     );
+  }
+}
+
+/** Nobody is given the answer to another call. */
+function refuseForeign(tag: string, receipts: readonly Receipt[]): void {
+  for (const receipt of receipts) {
+    if (receipt.tag === tag || receipt.tag.startsWith(`${tag}.`)) continue;
+    throw new Breach(`The answer to "${tag}" is that to "${receipt.tag}"`);
   }
 }
