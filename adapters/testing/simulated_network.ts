@@ -11,7 +11,12 @@ import type {
   Socket,
   SocketEvents,
 } from "../../server/ports.ts";
-import { type Link, type NetworkFaults, SimulatedLink } from "./link.ts";
+import {
+  type Link,
+  type NetworkCounts,
+  type NetworkFaults,
+  SimulatedLink,
+} from "./link.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { ClientEnd } from "./simulated_socket.ts";
 import type { HostClock, VirtualClock } from "./virtual_clock.ts";
@@ -34,6 +39,8 @@ export interface SimulatedNetwork {
   readonly faults: NetworkFaults;
   /** Connections that are up, or that somebody still believes in. */
   readonly links: ReadonlySet<Link>;
+  /** What has gone wrong so far. */
+  readonly counts: Readonly<NetworkCounts>;
   /**
    * Turns every knob back and lets what has stalled be read again: whatever is sent
    * from now on arrives. What was cut stays so.
@@ -45,6 +52,12 @@ export interface SimulatedNetwork {
 export class NetworkOfNames implements SimulatedNetwork {
   readonly faults: NetworkFaults = { ...PERFECT };
   readonly links: ReadonlySet<Link>;
+  readonly counts: NetworkCounts = {
+    lostMessages: 0,
+    doubledMessages: 0,
+    refusedConnections: 0,
+    cuts: 0,
+  };
   readonly #links = new Set<SimulatedLink>();
   readonly #clock: VirtualClock;
   readonly #random: SeededRandom;
@@ -134,6 +147,7 @@ export class NetworkOfNames implements SimulatedNetwork {
         : name;
       const server = this.#servers.get(serverName);
       if (!server || random.chance(faults.refuse)) {
+        this.counts.refusedConnections++;
         this.#clock.schedule(travelMs(), () => client.ended(), clock);
         return;
       }
@@ -144,6 +158,7 @@ export class NetworkOfNames implements SimulatedNetwork {
           clock: this.#clock,
           random,
           faults,
+          counts: this.counts,
           forget: (link) => void this.#links.delete(link),
         }, {
           client,
