@@ -33,7 +33,7 @@ export class WriteRequest implements Request {
     readonly name: string;
     readonly written: Deferred<ClientWritten>;
   }[] = [];
-  readonly #entries: PendingEntry[] = [];
+  readonly #entries = new Map<PendingEntry, Subscription>();
   #pending: PendingRequest | undefined;
   #failure: Error | undefined;
   /** Its writes as they were encoded last. */
@@ -68,7 +68,7 @@ export class WriteRequest implements Request {
     this.#checkSize(subscription.name);
     subscription.addEntry(entry);
     this.#stores.add(subscription);
-    this.#entries.push(entry);
+    this.#entries.set(entry, subscription);
     return this.#expect(subscription.name);
   }
 
@@ -82,7 +82,7 @@ export class WriteRequest implements Request {
   /** It is queued. */
   queued(pending: PendingRequest): void {
     this.#pending = pending;
-    for (const entry of this.#entries) entry.request = pending;
+    for (const entry of this.#entries.keys()) entry.request = pending;
   }
 
   /** Its writes have taken effect; `value` is what the server has answered. */
@@ -97,9 +97,7 @@ export class WriteRequest implements Request {
   /** They have not, as far as is known; returns why. */
   fail(cause: unknown): Error {
     this.#drop();
-    for (const store of this.#stores) {
-      for (const entry of this.#entries) store.undo.forget(entry);
-    }
+    for (const [entry, store] of this.#entries) store.undo.forget(entry);
     const error = this.#failure ??
       (cause instanceof Error ? cause : new Error(String(cause)));
     for (const { written } of this.#results) written.rejectQuietly(error);
@@ -118,9 +116,16 @@ export class WriteRequest implements Request {
 
   encode(sending: Sending): Uint8Array<ArrayBuffer> {
     const request = this.#pending!; // nothing is sent before it is queued
-    this.#encoded = [...this.#stores].flatMap((store) =>
-      store.pending?.toWrites(request, store.name, store.base) ?? []
+    const made = new Map(
+      [...this.#stores].flatMap((store) =>
+        store.pending?.toWrites(request, store.name, store.base) ?? []
+      ).map(({ entry, write }) => [entry, write]),
     );
+    this.#encoded = [...this.#entries.keys()].flatMap((entry) => {
+      // The state here contains it already, but its answer was lost: asked for as it was.
+      const write = made.get(entry) ?? entry.sent;
+      return write ? [{ entry, write }] : [];
+    });
     const writes = this.#encoded.map(({ write }) => write);
     // On what others wrote it cannot be made again, and the server has nothing of it.
     const failed = this.#encoded.find(({ entry }) =>
@@ -153,7 +158,10 @@ export class WriteRequest implements Request {
       // Nothing would come to make it again on.
       this.#failure = store.error;
       if (this.#failure) return false;
-      store.refuse(this.#pending!); // it was sent
+    }
+    const pending = this.#pending!; // it was sent
+    for (const [store, entries] of groupByStore(this.#entries)) {
+      store.refuse(pending, entries);
     }
     return true;
   }
@@ -180,6 +188,16 @@ export class WriteRequest implements Request {
       size,
     );
   }
+}
+
+function groupByStore(
+  stores: ReadonlyMap<PendingEntry, Subscription>,
+): Map<Subscription, PendingEntry[]> {
+  const groups = new Map<Subscription, PendingEntry[]>();
+  for (const [entry, store] of stores) {
+    groups.set(store, [...groups.get(store) ?? [], entry]);
+  }
+  return groups;
 }
 
 /** The error for a write to a store of which there is nothing here yet. */

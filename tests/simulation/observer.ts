@@ -22,7 +22,9 @@ export class Observer {
   readonly #isBroken: boolean;
   readonly #isRestored: () => boolean;
   #shown: Moment | undefined;
+  readonly #fail: (error: unknown) => void;
   #isRefused = false;
+  #isOver = false;
   /** States that it was shown. */
   count = 0;
 
@@ -46,6 +48,7 @@ export class Observer {
     this.store = store;
     this.#truth = truth;
     this.#own = own;
+    this.#fail = fail;
     this.#isBroken = isBroken;
     this.#isRestored = isRestored;
     this.handle = client.subscribe<Ledger>(store, () => {
@@ -68,6 +71,11 @@ export class Observer {
   /** The server has said that it cannot serve the store at the moment. */
   refused(): void {
     this.#isRefused = true;
+  }
+
+  /** The store was deleted. */
+  deleted(): void {
+    this.#isOver = true;
   }
 
   /** Whether the handle shows `moment`, or a later one, as far as it must. */
@@ -106,9 +114,12 @@ export class Observer {
       );
     }
     this.#shown = next;
+    // What was pending is not made any more, one by one.
+    if (this.#isOver) return;
     this.#own.check(this.handle, {
       server: next,
       isExact: !this.#isBroken && !this.#isRestored(),
+      fail: this.#fail,
     });
   }
 }

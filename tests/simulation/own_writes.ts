@@ -31,6 +31,9 @@ export interface OwnWrite {
   effect: Effect | undefined;
 }
 
+/** Ticks in which whoever waits for an answer that is there is told. */
+const TOLD_TICKS = 10;
+
 /** See the module's documentation. */
 export class OwnWrites {
   readonly #who: string;
@@ -93,10 +96,11 @@ export class OwnWrites {
   /** Looks at what a handle shows, whose server's state is the one at `server`. */
   check(
     handle: SubscriptionHandle<Ledger>,
-    { server, isExact }: {
+    { server, isExact, fail }: {
       server: Moment;
       /** Whether nothing may be missing, as it may where messages are lost. */
       isExact: boolean;
+      fail: (error: unknown) => void;
     },
   ): void {
     const { name: store } = handle;
@@ -109,7 +113,7 @@ export class OwnWrites {
     }
     const pending = this.#pending.filter((write) => write.store === store);
     if (pending.length === 0) return this.#checkBare(handle);
-    if (isExact) this.#checkShown(state, pending, { store, server });
+    if (isExact) this.#checkShown(state, pending, { store, server, fail });
   }
 
   /** Nothing is pending: what is shown is the server's state itself. */
@@ -123,21 +127,31 @@ export class OwnWrites {
   #checkShown(
     state: Ledger,
     pending: readonly OwnWrite[],
-    { store, server }: { store: string; server: Moment },
+    { store, server, fail }: {
+      store: string;
+      server: Moment;
+      fail: (error: unknown) => void;
+    },
   ): void {
     const hiding = pending.findLastIndex(({ isHiding }) => isHiding);
     const tags = Object.keys(state.writes);
     let last = -1;
-    for (const { tag, isVisible, isGuess } of pending.slice(hiding + 1)) {
+    for (const write of pending.slice(hiding + 1)) {
+      const { tag, isVisible, isGuess } = write;
       if (!isVisible) continue;
       // What the server's state contains is where the server has put it.
       const effects = this.#truth.of(store).effects.get(tag) ?? [];
       if (effects.some((effect) => !isBefore(server, effect))) continue;
       const at = tags.indexOf(tag);
       if (at < 0) {
-        throw new Breach(
-          `${this.#who} does not show "${tag}" in ${store}, which has no answer`,
-        );
+        const message =
+          `${this.#who} does not show "${tag}" in ${store}, which has no answer`;
+        const breach = new Breach(message);
+        // Its answer may have come just now, and whoever made it not be told yet.
+        void untilTold().then(() => {
+          if (write.isPending && write.isVisible) fail(breach);
+        });
+        continue;
       }
       if (at < last && !isGuess) {
         throw new Breach(
@@ -164,4 +178,8 @@ export class OwnWrites {
       if (!isLate) newest.set(seenBy, write);
     }
   }
+}
+
+async function untilTold(): Promise<void> {
+  for (let tick = 0; tick < TOLD_TICKS; tick++) await undefined;
 }

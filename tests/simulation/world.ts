@@ -297,11 +297,13 @@ export class World {
       pending: 0,
     };
     running.client.on("error", (error) => {
+      this.note(`${name} fires ${error}`);
       this.refuseFalseWords(error);
       // Which of them is not known to whoever listens.
       for (const observer of person.observers.values()) observer.refused();
     });
     running.client.on("storeDeleted", (name) => {
+      person.observers.get(name)?.deleted();
       person.observers.delete(name);
       own.gone(name);
     });
