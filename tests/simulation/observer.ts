@@ -22,6 +22,8 @@ export class Observer {
   readonly #isBroken: boolean;
   readonly #isRestored: () => boolean;
   #shown: Moment | undefined;
+  /** State of the server whose moment that is. */
+  #located: Ledger | undefined;
   readonly #fail: (error: unknown) => void;
   #isRefused = false;
   #isOver = false;
@@ -65,6 +67,8 @@ export class Observer {
 
   /** Where the handle is; undefined while it has no state. */
   get shown(): Moment | undefined {
+    // Where the client's own writes hide what others do, nobody is told of that.
+    if (this.handle.getServerState() !== this.#located) this.#locate();
     return this.#shown;
   }
 
@@ -82,7 +86,7 @@ export class Observer {
   shows(moment: Moment): boolean {
     // It tells by `isStale` that it does not follow.
     if (this.#isRefused && this.handle.isStale) return true;
-    const shown = this.#shown;
+    const { shown } = this;
     if (shown === undefined) return true;
     // Where the KV was set back, an epoch may have had the same state in both pasts.
     const isSame = shown.epoch === moment.epoch;
@@ -91,6 +95,18 @@ export class Observer {
 
   #show(): void {
     this.count++;
+    const server = this.#locate();
+    // What was pending is not made any more, one by one.
+    if (this.#isOver) return;
+    this.#own.check(this.handle, {
+      server,
+      isExact: !this.#isBroken && !this.#isRestored(),
+      fail: this.#fail,
+    });
+  }
+
+  /** Finds the moment of what the server has sent last. */
+  #locate(): Moment {
     const { version } = this.handle;
     const state = this.handle.getServerState();
     const moments = this.#truth.of(this.store).momentsOf(version ?? -1, state);
@@ -114,12 +130,7 @@ export class Observer {
       );
     }
     this.#shown = next;
-    // What was pending is not made any more, one by one.
-    if (this.#isOver) return;
-    this.#own.check(this.handle, {
-      server: next,
-      isExact: !this.#isBroken && !this.#isRestored(),
-      fail: this.#fail,
-    });
+    this.#located = state;
+    return next;
   }
 }
