@@ -79,6 +79,8 @@ export interface Request {
   encode(sending: Sending): Uint8Array<ArrayBuffer>;
   /** Whether it, and what comes behind it, is better sent a little later. */
   readonly isHeld?: boolean;
+  /** Whether it is better sent a little later, and what comes behind it need not wait for that. */
+  readonly isBlocked?: boolean;
   /** It is on its way, as it was last encoded. */
   sent?(): void;
   /**
@@ -265,6 +267,7 @@ export class Outbox {
       if (isHeld && call.number === undefined) break;
       const { request } = call;
       if (request.isHeld) break;
+      if (request.isBlocked) continue;
       if (isWrite(call) && this.#writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
       const frame = this.#tryEncode(call);
       if (!frame) continue;

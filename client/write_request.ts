@@ -36,6 +36,7 @@ export class WriteRequest implements Request {
   readonly #entries = new Map<PendingEntry, Subscription>();
   #pending: PendingRequest | undefined;
   #failure: Error | undefined;
+  #isRefused = false;
   /** Its writes as they were encoded last. */
   #encoded: { readonly entry: PendingEntry; readonly write: ClientWrite }[] =
     [];
@@ -153,7 +154,16 @@ export class WriteRequest implements Request {
   }
 
   /** @inheritdoc */
+  get isBlocked(): boolean {
+    // Made on the state that was refused it would be refused again, and again.
+    return this.#isRefused && [...this.#stores].some((store) =>
+      store.isStale && !store.error
+    );
+  }
+
+  /** @inheritdoc */
   rebase(): boolean {
+    this.#isRefused = true;
     for (const store of this.#stores) {
       // Nothing would come to make it again on.
       this.#failure = store.error;
