@@ -26,6 +26,7 @@ import {
   toRefusal,
 } from "./commit_queue.ts";
 import type { HeldResult } from "./committer.ts";
+import { refuseFailure } from "./opener.ts";
 import type { HeldStore, Store } from "./store.ts";
 import { WriterPool } from "./writer_pool.ts";
 
@@ -141,7 +142,8 @@ export class JointCommits {
   ): Promise<JointWritten[]> {
     for (let attempt = 1;; attempt++) {
       // Asked first: opening a store could begin another life of it.
-      const known = await this.#madeBefore(parts);
+      // An attempt whose store has ended may have been committed to it before.
+      const known = await this.#madeBefore(parts, attempt > 1);
       if (known) return known;
       try {
         const seats = await this.#seat(parts, open);
@@ -158,18 +160,24 @@ export class JointCommits {
   /** What the changes gave, if any of them was made to a life of its store that has ended. */
   async #madeBefore(
     parts: readonly JointPart[],
+    isRepeated: boolean,
   ): Promise<JointWritten[] | undefined> {
     const { find, findPast } = this.#options;
     const known = await Promise.all(
       parts.map(({ id, source }) =>
-        source.isResent && source.origin
+        (isRepeated || source.isResent) && source.origin
           ? findPast(id, source.origin)
           : undefined
       ),
     );
     if (known.every((recorded) => recorded === undefined)) return undefined;
     const stores = new Map<string, Store | undefined>();
-    for (const { id } of parts) stores.set(storeKey(id), await find(id));
+    for (const { id } of parts) {
+      const store = await find(id);
+      // It may not have heard yet what the transaction has made there.
+      if (store) await refuseFailure(id, store.check());
+      stores.set(storeKey(id), store);
+    }
     return repeatAll(parts.map(({ id, source }, index) => {
       const store = stores.get(storeKey(id));
       const recorded = known[index] ?? store?.held.find(source);

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Link } from "../../adapters/testing/mod.ts";
 import type { ClientWritten } from "../../client/mod.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { INITIAL, type Ledger, mutatorOf } from "./application.ts";
@@ -49,7 +48,8 @@ interface Writing {
 
 /** What a client that is up to date has sent a write on. */
 interface Base {
-  readonly link: Link;
+  /** How often it had lost its connection. */
+  readonly losses: number;
   readonly epoch: string;
   readonly version: number;
 }
@@ -88,6 +88,8 @@ export class ClientWriter {
     );
     if (writings.length === 0) return;
     truth.expectTogether(writings);
+    const isDoomed = writings.some(({ own }) => own.isDoomed);
+    for (const { own } of writings) own.isDoomed = isDoomed;
     this.#world.note(`${person.name} writes ${writings.length} together`);
     this.#try(person, writings, () => {
       const made: Promise<ClientWritten>[] = [];
@@ -294,7 +296,7 @@ export class ClientWriter {
     if (version > 0) {
       world.checkShown(person, { store, tag, version: effect.version });
     }
-    if (base && person.running.links[0] === base.link && slack === 0) {
+    if (base && person.losses === base.losses && slack === 0) {
       this.#checkExact(store, tag, { base, version });
     }
   }
@@ -352,12 +354,11 @@ export class ClientWriter {
 
 /** Where a write is made, if it is sent at once and the server is told just that. */
 function baseOf(
-  { running: { client, links } }: Person,
+  { running: { client }, losses }: Person,
   { handle, shown }: Observer,
 ): Base | undefined {
-  const [link] = links;
   const isNow = client.status === "connected" && client.unackedCount === 0 &&
     !handle.isStale;
-  if (!link || !shown || !isNow) return undefined;
-  return { link, epoch: shown.epoch, version: shown.version };
+  if (!shown || !isNow) return undefined;
+  return { losses, epoch: shown.epoch, version: shown.version };
 }

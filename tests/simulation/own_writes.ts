@@ -7,6 +7,7 @@
 import type { SubscriptionHandle } from "../../client/mod.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
+import { REFUSED } from "./changes.ts";
 import { isBefore, type Moment } from "./moment.ts";
 import type { Effect, Truth } from "./truth.ts";
 
@@ -25,6 +26,8 @@ export interface OwnWrite {
   readonly isOrdered: boolean;
   /** Whether it must be seen: not where it counts nothing, or something has taken it back. */
   isVisible: boolean;
+  /** Whether the stores refuse it, which a state may contain as well as a write. */
+  isDoomed: boolean;
   /** Nothing was heard of it, and it is on what is shown. */
   isPending: boolean;
   /** Where it has taken effect, once it is acknowledged. */
@@ -49,9 +52,14 @@ export class OwnWrites {
 
   /** Something is written. */
   begin(
-    write: Omit<OwnWrite, "isPending" | "effect">,
+    write: Omit<OwnWrite, "isDoomed" | "isPending" | "effect">,
   ): OwnWrite {
-    const begun: OwnWrite = { ...write, isPending: true, effect: undefined };
+    const begun: OwnWrite = {
+      ...write,
+      isDoomed: write.tag.endsWith(REFUSED),
+      isPending: true,
+      effect: undefined,
+    };
     if (!write.isGuess) this.#all.push(begun);
     this.#pending.push(begun);
     return begun;
@@ -143,6 +151,7 @@ export class OwnWrites {
       const effects = this.#truth.of(store).effects.get(tag) ?? [];
       if (effects.some((effect) => !isBefore(server, effect))) continue;
       const at = tags.indexOf(tag);
+      if (at < 0 && write.isDoomed) continue;
       if (at < 0) {
         const message =
           `${this.#who} does not show "${tag}" in ${store}, which has no answer`;

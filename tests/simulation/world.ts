@@ -38,8 +38,10 @@ export interface Person {
   readonly observers: Map<string, Observer>;
   /** What it has written, and expects of its calls. */
   readonly own: OwnWrites;
-  /** Calls without an answer. */
+  /** Calls and writes without an answer. */
   pending: number;
+  /** How often it has lost its connection. */
+  losses: number;
 }
 
 /** A state without its bulk is smaller, in any history. */
@@ -295,7 +297,9 @@ export class World {
       observers: new Map<string, Observer>(),
       own,
       pending: 0,
+      losses: 0,
     };
+    running.client.on("disconnected", () => person.losses++);
     running.client.on("error", (error) => {
       this.note(`${name} fires ${error}`);
       this.refuseFalseWords(error);
