@@ -223,11 +223,8 @@ export class JointCommits {
     for (;;) {
       const beganMs = clock.monotonic();
       await this.#refresh(seats, deadline);
-      const found = parts.map(({ id, source }) => {
-        const { store } = seatOf(seats, id);
-        return { id, store, recorded: store.held.find(source) };
-      });
-      if (found.some(({ recorded }) => recorded)) return repeatAll(found);
+      const known = await this.#findMade(seats, parts);
+      if (known) return known;
       const { written, refusal, commits } = this.#run(seats, parts);
       const result = isWorthChecking(commits)
         ? await this.#write(commits, deadline)
@@ -249,6 +246,27 @@ export class JointCommits {
       }
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
     }
+  }
+
+  /** What the changes gave, if they were decided in the present lives of their stores. */
+  async #findMade(
+    seats: readonly Seat[],
+    parts: readonly JointPart[],
+  ): Promise<JointWritten[] | undefined> {
+    const find = () =>
+      parts.map(({ id, source }) => {
+        const { store } = seatOf(seats, id);
+        return { id, store, recorded: store.held.find(source) };
+      });
+    const found = find();
+    if (!found.some(({ recorded }) => recorded)) return undefined;
+    if (found.every(({ recorded }) => recorded)) return repeatAll(found);
+    // They were decided together: a store that knows of nothing has not heard of it yet.
+    for (const { store } of seats) {
+      await refuseFailure(store.id, store.check());
+      if (store.ended) throw store.ended;
+    }
+    return repeatAll(find());
   }
 
   /** Reads what others wrote to the stores, until all of them can be committed to. */
