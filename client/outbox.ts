@@ -97,6 +97,8 @@ export interface Request {
   readonly isLasting?: boolean;
   /** Whether it, and what comes behind it, is better sent a little later. */
   readonly isHeld?: boolean;
+  /** Whether it is better sent a little later, and what comes behind it need not wait for that. */
+  readonly isBlocked?: boolean;
   /** It is on its way, as it was last encoded. */
   sent?(): void;
   /**
@@ -376,6 +378,7 @@ export class Outbox {
       if (isHeld && call.number === undefined) break;
       const { request } = call;
       if (request.isHeld) break;
+      if (request.isBlocked) continue;
       if (isWrite(call) && this.#writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
       if (!this.#isSafe(call)) break;
       const frame = this.#tryEncode(call);

@@ -178,11 +178,12 @@ export class Pending {
   }
 
   /** The server has refused a request's writes as they were: they are to be made anew. */
-  refuse(request: PendingRequest): void {
+  refuse(request: PendingRequest, entries: readonly PendingEntry[]): void {
+    // A KV that was set back has lost what the server's state contained here.
+    const isLost = this.#entries.every((entry) => entry.request !== request);
+    if (isLost) this.#insert(request, entries);
     this.#outdate(request);
-    for (const entry of this.#entries) {
-      if (entry.request === request) entry.sent = undefined;
-    }
+    for (const entry of entries) entry.sent = undefined;
   }
 
   /** A request's writes as they are to be sent. */
@@ -211,6 +212,16 @@ export class Pending {
       writes.push({ entry, write: patch ? made : sent ?? made });
     }
     return writes;
+  }
+
+  /** Puts a request's writes where they were: in front of those that were sent after it. */
+  #insert(request: PendingRequest, entries: readonly PendingEntry[]): void {
+    const { number = Infinity } = request;
+    const at = this.#entries.findIndex((entry) =>
+      (entry.request?.number ?? Infinity) > number
+    );
+    const index = at < 0 ? this.#entries.length : at;
+    this.#entries = this.#entries.toSpliced(index, 0, ...entries);
   }
 
   get #hasGuesses(): boolean {

@@ -228,8 +228,11 @@ export class Subscription {
   }
 
   /** A request's writes were refused as they were, and are to be made anew. */
-  refuse(request: PendingRequest): void {
-    this.#pending?.refuse(request);
+  refuse(request: PendingRequest, entries: readonly PendingEntry[]): void {
+    const { current } = this;
+    if (!current) return; // they were made on a state
+    this.#pending ??= new Pending(current.state);
+    this.#pending.refuse(request, entries);
   }
 
   /** The server cannot serve it, now or ever. */

@@ -44,6 +44,7 @@ export class WriteRequest implements Request {
   readonly #entries = new Map<PendingEntry, Subscription>();
   #pending: PendingRequest | undefined;
   #failure: Error | undefined;
+  #isRefused = false;
   /** Its writes as they were encoded last. */
   #encoded: { readonly entry: PendingEntry; readonly write: ClientWrite }[] =
     [];
@@ -113,9 +114,7 @@ export class WriteRequest implements Request {
   /** They have not, as far as is known; returns why. */
   fail(cause: unknown): Error {
     this.#drop();
-    for (const store of this.#stores) {
-      for (const entry of this.#entries.keys()) store.undo.forget(entry);
-    }
+    for (const [entry, store] of this.#entries) store.undo.forget(entry);
     const error = this.#failure ??
       (cause instanceof Error ? cause : new Error(String(cause)));
     for (const { written } of this.#results) written.rejectQuietly(error);
@@ -134,9 +133,16 @@ export class WriteRequest implements Request {
 
   encode(sending: Sending): Uint8Array<ArrayBuffer> {
     const request = this.#pending!; // nothing is sent before it is queued
-    this.#encoded = [...this.#stores].flatMap((store) =>
-      store.pending?.toWrites(request, store.name, store.base) ?? []
+    const made = new Map(
+      [...this.#stores].flatMap((store) =>
+        store.pending?.toWrites(request, store.name, store.base) ?? []
+      ).map(({ entry, write }) => [entry, write]),
     );
+    this.#encoded = [...this.#entries.keys()].flatMap((entry) => {
+      // The state here contains it already, but its answer was lost: asked for as it was.
+      const write = made.get(entry) ?? entry.sent;
+      return write ? [{ entry, write }] : [];
+    });
     // On what others wrote it cannot be made again, and the server has nothing of it.
     const failed = this.#encoded.find(({ entry }) =>
       entry.error && !entry.sent
@@ -151,8 +157,7 @@ export class WriteRequest implements Request {
       type: "mut",
       ...sending,
       ...(exact && { exact }),
-      // What is shown as the server's is not pending: it is asked for the answer alone.
-      writes: [...(this.hasLanded ? this.#lastSent : writes), ...this.#unseen],
+      writes: [...writes, ...this.#unseen],
     });
   }
 
@@ -182,10 +187,6 @@ export class WriteRequest implements Request {
     return kept;
   }
 
-  get #lastSent(): ClientWrite[] {
-    return [...this.#entries.keys()].flatMap(({ sent }) => sent ?? []);
-  }
-
   /** Whether the server's state contains it, though no answer has told so. */
   get hasLanded(): boolean {
     return [...this.#entries.keys()].some((entry) => entry.hasLanded);
@@ -204,12 +205,23 @@ export class WriteRequest implements Request {
   }
 
   /** @inheritdoc */
+  get isBlocked(): boolean {
+    // Made on the state that was refused it would be refused again, and again.
+    return this.#isRefused &&
+      [...this.#stores].some((store) => store.isStale && !store.error);
+  }
+
+  /** @inheritdoc */
   rebase(): boolean {
+    this.#isRefused = true;
     for (const store of this.#stores) {
       // Nothing would come to make it again on.
       this.#failure = store.error;
       if (this.#failure) return false;
-      store.refuse(this.#pending!); // it was sent
+    }
+    const pending = this.#pending!; // it was sent
+    for (const [store, entries] of groupByStore(this.#entries)) {
+      store.refuse(pending, entries);
     }
     return true;
   }
@@ -245,6 +257,16 @@ export class WriteRequest implements Request {
       size,
     );
   }
+}
+
+function groupByStore(
+  stores: ReadonlyMap<PendingEntry, Subscription>,
+): Map<Subscription, PendingEntry[]> {
+  const groups = new Map<Subscription, PendingEntry[]>();
+  for (const [entry, store] of stores) {
+    groups.set(store, [...groups.get(store) ?? [], entry]);
+  }
+  return groups;
 }
 
 /** The error for a write to a store of which there is nothing here yet. */

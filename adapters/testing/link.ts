@@ -58,11 +58,24 @@ export interface LinkDirection {
 /** A message that comes twice comes again within that. */
 const REPEAT_MS = 300;
 
+/** What has gone wrong on a network, and how often. */
+export interface NetworkCounts {
+  /** Messages that were lost on a connection that stayed. */
+  lostMessages: number;
+  /** Messages that came twice. */
+  doubledMessages: number;
+  /** Attempts to connect that were refused, or found nobody. */
+  refusedConnections: number;
+  /** Connections that were cut, with or without a word. */
+  cuts: number;
+}
+
 /** What a link needs of its network. */
 export interface LinkHost {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
   readonly faults: NetworkFaults;
+  readonly counts: NetworkCounts;
   /** Both ends have let go of it. */
   forget(link: SimulatedLink): void;
 }
@@ -129,11 +142,13 @@ export class SimulatedLink implements Link {
   }
 
   cut(): void {
+    this.#host.counts.cuts++;
     this.up.cut();
     this.down.cut();
   }
 
   cutSilently(): void {
+    this.#host.counts.cuts++;
     this.up.die();
     this.down.die();
   }
@@ -195,14 +210,18 @@ export class Direction implements LinkDirection {
   /** Sends one message. */
   send(bytes: Uint8Array): void {
     if (this.#isOver) return;
-    const { random, faults } = this.#host;
+    const { random, faults, counts } = this.#host;
     this.#bufferedBytes += bytes.byteLength;
     this.#afterStall(() => this.#pass(bytes.byteLength));
-    if (random.chance(faults.lose)) return;
+    if (random.chance(faults.lose)) {
+      counts.lostMessages++;
+      return;
+    }
     // A copy, as a real network makes one: what a sender changes later must not arrive.
     const copy = bytes.slice();
     this.#arrive(() => this.#to.receive(copy), bytes.byteLength);
     if (this.#to.isRepeated && random.chance(faults.duplicate)) {
+      counts.doubledMessages++;
       this.#repeat(copy);
     }
   }

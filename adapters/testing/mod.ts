@@ -40,7 +40,12 @@ export type {
 } from "./simulated_client.ts";
 export type { HostClock } from "./virtual_clock.ts";
 export type { SimulatedNetwork } from "./simulated_network.ts";
-export type { Link, LinkDirection, NetworkFaults } from "./link.ts";
+export type {
+  Link,
+  LinkDirection,
+  NetworkCounts,
+  NetworkFaults,
+} from "./link.ts";
 export type {
   KvBackup,
   KvDatabase,

@@ -11,7 +11,12 @@ import type {
   Socket,
   SocketEvents,
 } from "../../server/ports.ts";
-import { type Link, type NetworkFaults, SimulatedLink } from "./link.ts";
+import {
+  type Link,
+  type NetworkCounts,
+  type NetworkFaults,
+  SimulatedLink,
+} from "./link.ts";
 import { addKnobs, CHANCE, type Knob, SPEED, WHOLE_DELAY } from "./knobs.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { ClientEnd } from "./simulated_socket.ts";
@@ -43,6 +48,8 @@ export interface SimulatedNetwork {
   readonly faults: NetworkFaults;
   /** Connections that are up, or that somebody still believes in. */
   readonly links: ReadonlySet<Link>;
+  /** What has gone wrong so far. */
+  readonly counts: Readonly<NetworkCounts>;
   /**
    * Turns every knob back and lets what has stalled be read again: whatever is sent
    * from now on arrives. What was cut stays so.
@@ -58,6 +65,12 @@ export class NetworkOfNames implements SimulatedNetwork {
     "network.faults",
   );
   readonly links: ReadonlySet<Link>;
+  readonly counts: NetworkCounts = {
+    lostMessages: 0,
+    doubledMessages: 0,
+    refusedConnections: 0,
+    cuts: 0,
+  };
   readonly #links = new Set<SimulatedLink>();
   readonly #clock: VirtualClock;
   readonly #random: SeededRandom;
@@ -147,6 +160,7 @@ export class NetworkOfNames implements SimulatedNetwork {
         : name;
       const server = this.#servers.get(serverName);
       if (!server || random.chance(faults.refuse)) {
+        this.counts.refusedConnections++;
         this.#clock.schedule(travelMs(), () => client.ended(), clock);
         return;
       }
@@ -157,6 +171,7 @@ export class NetworkOfNames implements SimulatedNetwork {
           clock: this.#clock,
           random,
           faults,
+          counts: this.counts,
           forget: (link) => void this.#links.delete(link),
         }, {
           client,

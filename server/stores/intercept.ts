@@ -78,7 +78,10 @@ export function interceptChange(
   }
   if (isSame(returned, updates)) return change;
   const state = toState(withoutUndefined({ ...before, ...returned }), what);
-  return { ...change, state, patch: diffStates(before, state) };
+  // Not the difference to the state before, which may name other items of an array than
+  // the write has meant: what clients write meanwhile would hit the wrong ones.
+  const patch = [...change.patch, ...diffStates(next, state)];
+  return { ...change, state, patch };
 }
 
 type Updates = Readonly<Record<string, unknown>>;

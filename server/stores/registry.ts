@@ -27,7 +27,7 @@ import {
   type JointWritten,
   type OpenStore,
 } from "./joint_commit.ts";
-import { type Creation, StoreOpener } from "./opener.ts";
+import { type Creation, refuseFailure, StoreOpener } from "./opener.ts";
 import { type Created, Openings } from "./openings.ts";
 import { Rendezvous } from "./rendezvous.ts";
 import type { StateObject } from "./state.ts";
@@ -177,7 +177,8 @@ export class StoreRegistry {
 
   /** What became of a write to a life of the store that has ended; undefined where there was none. */
   async findPast(id: StoreId, origin: Origin): Promise<Recorded | undefined> {
-    return (await readPast(this.#env.kv, id)).numbers.find(origin, true);
+    const past = await refuseFailure(id, readPast(this.#env.kv, id));
+    return past.numbers.find(origin, true);
   }
 
   /** Names of the stores that exist, in order; of one definition where it is given. */

@@ -4,10 +4,13 @@
  *
  * @module
  */
+import { defineApp } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Clock } from "../../server/ports.ts";
 import type { Server } from "../../server/server.ts";
 import type { StaticStore, Written } from "../../server/stores/handles.ts";
+import type { InterceptContext } from "../../server/stores/intercept.ts";
+import { type Change, makeChange, MARKED, REFUSED } from "./changes.ts";
 
 /** State of every store: what was written, and how often. */
 export interface Ledger {
@@ -17,12 +20,60 @@ export interface Ledger {
   n: number;
   /** The newest writes, so that patches shift arrays. */
   list: string[];
+  /** What clients insert, mark and remove. */
+  items: Item[];
+  /** Tag of the newest merge. */
+  note: string;
+  /** Tag of the newest write to which the store has added this. */
+  mark: string;
   /** Bulk, so that logs outgrow their snapshots and sockets their buffers. */
   pad: string;
 }
 
+/** One of a store's items. */
+export interface Item {
+  readonly id: string;
+  /** Tags of the writes that have marked it. */
+  readonly marks: string[];
+}
+
 /** What every store begins with. */
-export const INITIAL: Ledger = { writes: {}, n: 0, list: [], pad: "" };
+export const INITIAL: Ledger = {
+  writes: {},
+  n: 0,
+  list: [],
+  items: [],
+  note: "",
+  mark: "",
+  pad: "",
+};
+
+const mutator = <const Name extends string>(store: Name) => ({
+  store,
+  run: (draft: Ledger, change: Change) => makeChange(draft, change),
+});
+
+/** What both ends know: the stores, and for each kind of them a mutator. */
+export const app = defineApp({
+  stores: {
+    Ledger: { initial: INITIAL },
+    Tally: { initial: INITIAL },
+    "Room:*": { initial: INITIAL },
+    "Brief:*": { initial: INITIAL },
+  },
+  mutators: {
+    changeLedger: mutator("Ledger"),
+    changeTally: mutator("Tally"),
+    changeRoom: mutator("Room:*"),
+    changeBrief: mutator("Brief:*"),
+  },
+});
+
+/** The mutator of a store. */
+export function mutatorOf(store: string): keyof typeof app.mutators {
+  const [kind] = store.split(":");
+  return `change${kind}` as keyof typeof app.mutators; // each kind has one
+}
 
 /** Stores of the application; those with a key are made and deleted at run time. */
 export const STORES = ["Ledger", "Tally", "Room:a", "Room:b", "Brief:a"];
@@ -59,19 +110,23 @@ export interface ApplicationOptions {
 
 /** Defines the stores and the functions. */
 export function defineApplication(
-  server: Server,
+  server: Server<typeof app>,
   { clock, keptVersions, newId }: ApplicationOptions,
 ): void {
-  const history = { versions: keptVersions };
-  server.createStore("Ledger", INITIAL, { history });
-  server.createStore("Tally", INITIAL, { history });
+  const options = {
+    history: { versions: keptVersions },
+    write: true,
+    intercept,
+  };
+  server.createStore("Ledger", options);
+  server.createStore("Tally", options);
   // No two lives look the same: it can be told which of them somebody shows.
   const onCreate = (key: string | null) => ({ pad: `${key} ${newId()}` });
-  server.createStore("Room:*", INITIAL, { history }).onCreate(onCreate);
-  server.createStore("Brief:*", INITIAL, { history, ttlMs: BRIEF_MS })
+  server.createStore("Room:*", options).onCreate(onCreate);
+  server.createStore("Brief:*", { ...options, ttlMs: BRIEF_MS })
     .onCreate(onCreate);
 
-  const storeOf = (name: string) => server.store<Ledger>(name)!; // one of STORES
+  const storeOf = (name: string) => storeOn(server, name);
 
   server.handle("add", async ({ stores, ...task }: Task) => {
     const receipts: Receipt[] = [];
@@ -82,21 +137,13 @@ export function defineApplication(
     return Promise.all(stores.map((name) => add(storeOf(name), task)));
   });
   server.handle("transact", async ({ stores, ...task }: Task) => {
+    const made = stores.map((name) => ({ store: storeOf(name), name }));
     const written = await server.transaction((tx) => {
-      for (const name of stores) tx(storeOf(name)).update(adding(task));
+      for (const { store } of made) tx(store).update(addition(task));
     });
-    return stores.map((store, index): Receipt => {
+    return made.map(({ name }, index): Receipt => {
       const { version, value } = written[index]!; // one for each
-      return { store, tag: task.tag, version, n: value as number };
-    });
-  });
-  server.handle("refuseTogether", async ({ stores, tag }: Task) => {
-    await server.transaction((tx) => {
-      for (const name of stores) {
-        tx(storeOf(name)).update((draft) => {
-          draft.writes[tag] = name === stores.at(-1) ? NaN : 1;
-        });
-      }
+      return { store: name, tag: task.tag, version, n: Number(value) };
     });
   });
   server.handle("addTwice", ({ stores, tag }: Task) => {
@@ -165,23 +212,48 @@ export function defineApplication(
   });
 }
 
+/** One of the stores. */
+export function storeOn(
+  server: Server,
+  name: string,
+): StaticStore<Ledger> {
+  return server.store<Ledger>(name)!; // one of STORES
+}
+
 /** Makes one write. */
 export async function add(
   store: StaticStore<Ledger>,
   { tag, size }: Omit<Task, "stores">,
 ): Promise<Receipt> {
-  const { version, value }: Written<number> = await store.update(
-    adding({ tag, ...(size !== undefined && { size }) }),
-  );
+  const recipe = addition({ tag, ...(size !== undefined && { size }) });
+  const { version, value }: Written<number> = await store.update(recipe);
   return { store: store.name, tag, version, n: value };
 }
 
-function adding({ tag, size }: Omit<Task, "stores">) {
-  return (draft: Ledger): number => {
-    draft.writes[tag] = (draft.writes[tag] ?? 0) + 1;
-    draft.list.unshift(tag);
-    if (draft.list.length > 5) draft.list.splice(3, 1);
-    if (size !== undefined) draft.pad = `${tag} `.padEnd(size, "x");
-    return ++draft.n;
+function addition(
+  task: Omit<Task, "stores">,
+): (draft: Ledger) => number {
+  const change = {
+    kind: "add",
+    at: 0,
+    target: "",
+    other: "",
+    ...task,
+  } as const;
+  return (draft) => {
+    makeChange(draft, change);
+    return draft.n;
   };
+}
+
+/** Refuses some writes, and adds something to others. */
+function intercept(
+  updates: Partial<Ledger>,
+  { state }: InterceptContext<Ledger>,
+): Partial<Ledger> | null {
+  const tags = Object.keys(updates.writes ?? {})
+    .filter((tag) => state.writes[tag] === undefined);
+  if (tags.some((tag) => tag.endsWith(REFUSED))) return null;
+  const marked = tags.find((tag) => tag.endsWith(MARKED));
+  return marked === undefined ? updates : { ...updates, mark: marked };
 }

@@ -6,17 +6,35 @@
 import { createSimulation } from "../../adapters/testing/mod.ts";
 import { Breach } from "./breach.ts";
 import { settleAndCheck } from "./checks.ts";
+import { type Faults, NO_FAULTS } from "./faults.ts";
 import { makeMove } from "./moves.ts";
 import { drawPlan } from "./plan.ts";
 import { World } from "./world.ts";
 
 /** What one history was made of. */
-export interface HistoryFigures {
+export interface HistoryFigures extends Faults {
   events: number;
   commits: number;
+  /** Writes that were acknowledged. */
   acknowledged: number;
+  /** Of them, those that clients have made themselves. */
+  ownAcknowledged: number;
+  /** States that clients were shown. */
   shown: number;
+  /** Answers to writes that were compared with what their caller is shown. */
+  readYourWrites: number;
 }
+
+/** Nothing has happened. */
+export const NO_FIGURES: Readonly<HistoryFigures> = {
+  ...NO_FAULTS,
+  events: 0,
+  commits: 0,
+  acknowledged: 0,
+  ownAcknowledged: 0,
+  shown: 0,
+  readYourWrites: 0,
+};
 
 /** A history in which a promise was broken. */
 export class FailedHistory extends Error {
@@ -49,7 +67,17 @@ export async function runHistory(seed: number): Promise<HistoryFigures> {
       ),
     );
   };
+  // Thrown by a timer or a listener of the runtime's it would end the thread, and with
+  // it every history that the thread has run.
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    const { error, message } = event;
+    world.fail(
+      new Breach(`An exception was not caught: ${error?.stack ?? message}`),
+    );
+  };
   globalThis.addEventListener("unhandledrejection", onRejection);
+  globalThis.addEventListener("error", onError);
   try {
     world.note(`the plan is ${JSON.stringify(plan)}`);
     await live(world);
@@ -61,12 +89,16 @@ export async function runHistory(seed: number): Promise<HistoryFigures> {
     throw new FailedHistory(seed, error, world.trace);
   } finally {
     globalThis.removeEventListener("unhandledrejection", onRejection);
+    globalThis.removeEventListener("error", onError);
   }
   return {
     events: simulation.clock.eventCount,
     commits: world.truth.commits,
     acknowledged: world.writes.acknowledged,
+    ownAcknowledged: world.writes.ownAcknowledged,
     shown: world.shown,
+    readYourWrites: world.readYourWrites,
+    ...world.allFaults,
   };
 }
 

@@ -18,6 +18,15 @@ import {
   startWhileOneCompacts,
 } from "./sequences.ts";
 import type { World } from "./world.ts";
+import {
+  leaveWithWritesPending,
+  MANNERS,
+  writeAgainstOthers,
+  writeAndCut,
+  writeOffline,
+  writeOnAnOldBase,
+  writeTogether,
+} from "./writing.ts";
 
 /** One thing that may happen. */
 interface Move {
@@ -56,9 +65,9 @@ const WIDE_FUNCTIONS = [
   "remove",
   "transact",
   "transact",
-  "transact",
-  "refuseTogether",
 ];
+/** Those whose effect on a store can be told before. */
+const PREDICTABLE = ["add", "addTogether", "addOnce", "transact"];
 
 const MOVES: readonly Move[] = [
   {
@@ -75,6 +84,54 @@ const MOVES: readonly Move[] = [
       if (second.length === 0) return;
       callOf(world, WIDE_FUNCTIONS, [first, world.random.pick(second)]);
     },
+  },
+  {
+    name: "write",
+    weight: always(18),
+    run: ({ random, people, client, pickStore }) =>
+      client.write(random.pick(people), pickStore(), random.pick(MANNERS)),
+  },
+  {
+    name: "write together",
+    weight: always(6),
+    run: writeTogether,
+  },
+  {
+    name: "write against others",
+    weight: always(6),
+    run: writeAgainstOthers,
+  },
+  {
+    name: "write on an old base",
+    weight: always(3),
+    run: writeOnAnOldBase,
+  },
+  {
+    name: "write offline",
+    weight: always(4),
+    run: writeOffline,
+  },
+  {
+    name: "write and cut",
+    weight: always(4),
+    run: writeAndCut,
+  },
+  {
+    name: "leave with writes pending",
+    weight: processes(4),
+    run: leaveWithWritesPending,
+  },
+  {
+    name: "undo",
+    weight: always(3),
+    run: ({ random, people, client, pickStore }) =>
+      client.undo(random.pick(people), pickStore(), "undo"),
+  },
+  {
+    name: "redo",
+    weight: always(2),
+    run: ({ random, people, client, pickStore }) =>
+      client.undo(random.pick(people), pickStore(), "redo"),
   },
   {
     name: "burst",
@@ -299,6 +356,7 @@ const MOVES: readonly Move[] = [
       onServer(world, (server) => {
         const ms = world.random.integer(-30_000, 30_000);
         world.note(`the clock of ${server.name} jumps by ${ms} ms`);
+        world.faults.clockJumps++;
         server.clock.jump(ms);
       }),
   },
@@ -401,6 +459,15 @@ const MOVES: readonly Move[] = [
     run: setBackWhileOneSleeps,
   },
   {
+    name: "break the watches",
+    weight: kv(4),
+    run: (world) => {
+      world.note("the watches end");
+      world.faults.brokenWatches += world.simulation.kv.watches;
+      world.simulation.kv.breakWatches();
+    },
+  },
+  {
     name: "calm",
     weight: kv(4),
     run: (world) => {
@@ -446,11 +513,10 @@ function callOf(
   functions: readonly string[],
   stores: readonly string[],
 ): void {
-  world.call(
-    world.random.pick(world.people),
-    world.random.pick(functions),
-    stores,
-  );
+  const { random, people } = world;
+  const name = random.pick(functions);
+  const isOptimistic = PREDICTABLE.includes(name) && random.chance(0.4);
+  world.call(random.pick(people), name, stores, { isOptimistic });
 }
 
 function onServer(

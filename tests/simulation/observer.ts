@@ -1,13 +1,16 @@
 /**
- * Looks over a client's shoulder: each state that it shows must be one that the
- * store really had, and never an older one than it showed before.
+ * Looks over a client's shoulder: each state that the server has sent must be one
+ * that the store really had, and never an older one than before; what the client
+ * shows on top of that must be its own.
  *
  * @module
  */
 import type { Client, SubscriptionHandle } from "../../client/mod.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
-import type { Moment, Truth } from "./truth.ts";
+import { isBefore, type Moment } from "./moment.ts";
+import type { OwnWrites } from "./own_writes.ts";
+import type { Truth } from "./truth.ts";
 
 /** One handle of a client, and what it has shown. */
 export class Observer {
@@ -15,19 +18,29 @@ export class Observer {
   readonly store: string;
   readonly #who: string;
   readonly #truth: Truth;
+  readonly #own: OwnWrites;
   readonly #isBroken: boolean;
+  readonly #isRestored: () => boolean;
   #shown: Moment | undefined;
+  /** State of the server whose moment that is. */
+  #located: Ledger | undefined;
+  readonly #fail: (error: unknown) => void;
   #isRefused = false;
+  #isOver = false;
   /** States that it was shown. */
   count = 0;
 
   /** Subscribes `client` to `store`. */
   constructor(
     client: Client,
-    { who, store, truth, isBroken, fail }: {
+    { who, store, truth, own, isBroken, isRestored, fail }: {
       who: string;
+      /** What the client has written. */
+      own: OwnWrites;
       /** Whether messages are lost and repeated on the way. */
       isBroken: boolean;
+      /** Whether the KV was set back. */
+      isRestored: () => boolean;
       store: string;
       truth: Truth;
       fail: (error: unknown) => void;
@@ -36,10 +49,13 @@ export class Observer {
     this.#who = who;
     this.store = store;
     this.#truth = truth;
+    this.#own = own;
+    this.#fail = fail;
     this.#isBroken = isBroken;
-    this.handle = client.subscribe<Ledger>(store, (state) => {
+    this.#isRestored = isRestored;
+    this.handle = client.subscribe<Ledger>(store, () => {
       try {
-        this.#show(state);
+        this.#show();
       } catch (error) {
         // Thrown on, it would only reach the client's "error" event.
         fail(error);
@@ -51,6 +67,8 @@ export class Observer {
 
   /** Where the handle is; undefined while it has no state. */
   get shown(): Moment | undefined {
+    // Where the client's own writes hide what others do, nobody is told of that.
+    if (this.handle.getServerState() !== this.#located) this.#locate();
     return this.#shown;
   }
 
@@ -59,20 +77,38 @@ export class Observer {
     this.#isRefused = true;
   }
 
+  /** The store was deleted. */
+  deleted(): void {
+    this.#isOver = true;
+  }
+
   /** Whether the handle shows `moment`, or a later one, as far as it must. */
   shows(moment: Moment): boolean {
     // It tells by `isStale` that it does not follow.
     if (this.#isRefused && this.handle.isStale) return true;
-    const shown = this.#shown;
+    const { shown } = this;
     if (shown === undefined) return true;
     // Where the KV was set back, an epoch may have had the same state in both pasts.
     const isSame = shown.epoch === moment.epoch;
     return isSame ? shown.version >= moment.version : !isBefore(shown, moment);
   }
 
-  #show(state: Ledger): void {
+  #show(): void {
     this.count++;
+    const server = this.#locate();
+    // What was pending is not made any more, one by one.
+    if (this.#isOver) return;
+    this.#own.check(this.handle, {
+      server,
+      isExact: !this.#isBroken && !this.#isRestored(),
+      fail: this.#fail,
+    });
+  }
+
+  /** Finds the moment of what the server has sent last. */
+  #locate(): Moment {
     const { version } = this.handle;
+    const state = this.handle.getServerState();
     const moments = this.#truth.of(this.store).momentsOf(version ?? -1, state);
     if (moments.length === 0) {
       throw new Breach(
@@ -94,11 +130,7 @@ export class Observer {
       );
     }
     this.#shown = next;
+    this.#located = state;
+    return next;
   }
-}
-
-/** Whether `a` was before `b`; no version goes back within an epoch, whatever happened to the KV. */
-export function isBefore(a: Moment, b: Moment): boolean {
-  if (a.epoch === b.epoch && a.version < b.version) return true;
-  return a.life < b.life || (a.life === b.life && a.version < b.version);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { HistoryFigures } from "./history.ts";
+import { type HistoryFigures, NO_FIGURES } from "./history.ts";
 import type { Assignment, Result } from "./worker.ts";
 
 /** Histories that a thread is given at once: the last one to end is waited for. */
@@ -37,7 +37,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const { seed, histories, jobs, onProgress, stopsAtFailure } = options;
   const report: SoakReport = {
     histories: 0,
-    figures: { events: 0, commits: 0, acknowledged: 0, shown: 0 },
+    figures: { ...NO_FIGURES },
     failures: [],
   };
   const end = seed + histories;

@@ -27,16 +27,11 @@ import {
 import type { KvKey } from "../../server/ports.ts";
 import { INITIAL, type Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
+import { type Change, checkMeaning } from "./changes.ts";
+import type { Moment } from "./moment.ts";
 
 /** The only namespace of the application. */
 const NAMESPACE = "default";
-
-/** A version of a life of a store; lives come one after the other. */
-export interface Moment {
-  readonly life: number;
-  readonly epoch: string;
-  readonly version: number;
-}
 
 /** A write that took effect. */
 export interface Effect extends Moment {
@@ -56,6 +51,18 @@ interface Life {
   isOver: boolean;
 }
 
+/** What is known of writes before they take effect. */
+interface Expectations {
+  /** What changes are to mean. */
+  readonly meanings: Map<string, Change>;
+  /** What takes effect in one commit or not at all, by each of it. */
+  readonly together: Map<string, readonly string[]>;
+  /** Tags that may take effect again, as what was taken back is made again. */
+  readonly repeatable: Set<string>;
+  /** What the commit at hand has written. */
+  readonly committed: Set<string>;
+}
+
 /** All lives of one store. */
 class StoreTruth {
   readonly name: string;
@@ -64,9 +71,11 @@ class StoreTruth {
   readonly effects = new Map<string, Effect[]>();
   /** Numbered writes that took effect. */
   readonly #origins = new Set<string>();
+  readonly #expectations: Expectations;
 
-  constructor(name: string) {
+  constructor(name: string, expectations: Expectations) {
     this.name = name;
+    this.#expectations = expectations;
   }
 
   /** The life that goes on now. */
@@ -125,6 +134,16 @@ class StoreTruth {
     return moments;
   }
 
+  /** States of an epoch from one version on, up to the one before another. */
+  statesOf(
+    epoch: string,
+    from: number,
+    to: number,
+  ): readonly Ledger[] | undefined {
+    const life = this.lives.find((one) => one.epoch === epoch);
+    return life?.states.slice(from - life.base, to - life.base);
+  }
+
   /** The KV was set back to a time when the store was at that version of that epoch. */
   setBack(head: Head | undefined): void {
     const before = this.lives.find(({ epoch }) => epoch === head?.epoch);
@@ -162,8 +181,11 @@ class StoreTruth {
       }
       this.#origins.add(key);
     }
-    for (const [tag, times] of Object.entries(state.writes)) {
-      if (times === before.writes[tag]) continue;
+    const written = Object.keys(state.writes).filter((tag) =>
+      state.writes[tag] !== before.writes[tag]
+    );
+    if (state.note !== before.note && state.note) written.push(state.note);
+    for (const tag of written) {
       this.#effect(tag, {
         life: this.lives.length - 1,
         epoch: life.epoch,
@@ -171,12 +193,18 @@ class StoreTruth {
         n: state.n,
         isKept: true,
       });
+      const change = this.#expectations.meanings.get(tag);
+      if (change && !this.#expectations.repeatable.has(tag)) {
+        checkMeaning(before.items, state.items, change);
+      }
     }
   }
 
   #effect(tag: string, effect: Effect): void {
+    const { committed, repeatable } = this.#expectations;
+    committed.add(`${this.name} ${tag}`);
     const effects = this.effects.get(tag) ?? [];
-    if (effects.some(({ isKept }) => isKept)) {
+    if (effects.some(({ isKept }) => isKept) && !repeatable.has(tag)) {
       throw new Breach(`"${tag}" was written to ${this.name} twice`);
     }
     this.effects.set(tag, [...effects, effect]);
@@ -187,6 +215,15 @@ class StoreTruth {
 export class Truth {
   readonly #kv: KvDatabase;
   readonly #stores = new Map<string, StoreTruth>();
+  readonly #expectations: Expectations = {
+    meanings: new Map(),
+    together: new Map(),
+    repeatable: new Set(),
+    committed: new Set(),
+  };
+  readonly #snapshots = new Map<string, string>();
+  /** Snapshots that heads were pointed to. */
+  compactions = 0;
   /** Commits that wrote to a store. */
   commits = 0;
   /** Bytes of the largest of them: what one message may carry. */
@@ -209,9 +246,27 @@ export class Truth {
   of(name: string): StoreTruth {
     const known = this.#stores.get(name);
     if (known) return known;
-    const store = new StoreTruth(name);
+    const store = new StoreTruth(name, this.#expectations);
     this.#stores.set(name, store);
     return store;
+  }
+
+  /** What the write of a tag is to mean. */
+  expect(tag: string, change: Change): void {
+    this.#expectations.meanings.set(tag, change);
+  }
+
+  /** These take effect in one commit, or none of them does. */
+  expectTogether(
+    parts: readonly { readonly store: string; readonly tag: string }[],
+  ): void {
+    const keys = parts.map(({ store, tag }) => `${store} ${tag}`);
+    for (const key of keys) this.#expectations.together.set(key, keys);
+  }
+
+  /** A tag may take effect again. */
+  mayRepeat(tag: string): void {
+    this.#expectations.repeatable.add(tag);
   }
 
   /** The KV holds what a backup held. */
@@ -222,32 +277,29 @@ export class Truth {
   #take(writes: readonly AppliedWrite[]): void {
     const heads = writes.filter(({ key }) => key[1] === "head");
     for (const { key, value } of heads) {
-      if (value) this.#beginIfNew(key, decodeHead(value));
+      if (!value) continue;
+      const head = decodeHead(value);
+      this.#countSnapshot(String(key[3]), head);
+      this.#beginIfNew(key, head);
     }
     for (const { key, value } of writes) {
       if (!value) this.#deleted(key);
       else if (key[1] === "log") this.#append(key, value);
     }
     for (const { key } of heads) this.#checkReadable(String(key[3]));
-    this.#checkTogether(writes);
+    this.#checkTogether();
   }
 
-  /** What one entry says that it was written together with must be in the same commit. */
-  #checkTogether(writes: readonly AppliedWrite[]): void {
-    const logs = writes.filter(({ key, value }) => key[1] === "log" && value);
-    for (const { key, value } of logs) {
-      const { together } = this.#entryOf(key, value);
-      const found = together?.every(({ name, epoch, version }) =>
-        logs.some(({ key }) =>
-          key[3] === name && key[4] === epoch && key[5] === version
-        )
-      );
-      if (found === false) {
-        throw new Breach(
-          `A part of a transaction on ${String(key[3])} is missing`,
-        );
-      }
+  #checkTogether(): void {
+    const { committed, together, repeatable } = this.#expectations;
+    for (const key of committed) {
+      // What is taken back and made again store by store is another write.
+      if (repeatable.has(key.split(" ")[1]!)) continue; // a name and a tag
+      const missing = together.get(key)?.find((other) => !committed.has(other));
+      if (missing === undefined) continue;
+      throw new Breach(`"${key}" took effect without "${missing}"`);
     }
+    committed.clear();
   }
 
   #beginIfNew(key: KvKey, head: Head): void {
@@ -270,6 +322,12 @@ export class Truth {
       writer,
       isOver: false,
     });
+  }
+
+  #countSnapshot(name: string, { snapshot }: Head): void {
+    if (!snapshot || this.#snapshots.get(name) === snapshot.id) return;
+    this.#snapshots.set(name, snapshot.id);
+    this.compactions++;
   }
 
   #append(key: KvKey, value: unknown): void {

@@ -15,13 +15,18 @@ import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Health } from "../../server/http/routes.ts";
 import {
   add,
+  app,
   defineApplication,
   type Ledger,
   type Receipt,
+  storeOn,
   type Task,
 } from "./application.ts";
 import { Breach } from "./breach.ts";
+import { ClientWriter } from "./client_writer.ts";
+import type { Faults } from "./faults.ts";
 import { Observer } from "./observer.ts";
+import { type OwnWrite, OwnWrites } from "./own_writes.ts";
 import type { Plan } from "./plan.ts";
 import { Truth } from "./truth.ts";
 import { Writes } from "./writes.ts";
@@ -31,8 +36,12 @@ export interface Person {
   readonly name: string;
   readonly running: SimulatedClient;
   readonly observers: Map<string, Observer>;
-  /** Calls without an answer. */
+  /** What it has written, and expects of its calls. */
+  readonly own: OwnWrites;
+  /** Calls and writes without an answer. */
   pending: number;
+  /** How often it has lost its connection. */
+  losses: number;
 }
 
 /** A state without its bulk is smaller, in any history. */
@@ -51,12 +60,26 @@ export class World {
   readonly random: SeededRandom;
   readonly truth: Truth;
   readonly writes: Writes = new Writes();
+  /** Makes what clients write themselves. */
+  readonly client: ClientWriter = new ClientWriter(this);
   readonly people: Person[] = [];
+  /** What each client that ever was has written. */
+  readonly owns: OwnWrites[] = [];
   /** What was done, for whoever has to understand a failure. */
   readonly trace: string[] = [];
   /** States that clients were shown. */
   shown = 0;
+  /** Answers to writes that were compared with what their caller is shown. */
+  readYourWrites = 0;
+  /** What has gone wrong, by the moves. */
+  readonly faults: Pick<Faults, "clockJumps" | "restarts" | "brokenWatches"> = {
+    clockJumps: 0,
+    restarts: 0,
+    brokenWatches: 0,
+  };
+  #expiries = 0;
   readonly #updates = new WeakMap<SimulatedServer, number>();
+  readonly #launched = new Set<string>();
   #failure: unknown;
   #backup: KvBackup | undefined;
   #isRestored = false;
@@ -70,6 +93,7 @@ export class World {
     this.plan = plan;
     this.random = simulation.random;
     this.truth = new Truth(simulation.kv, (error) => this.fail(error));
+    simulation.kv.onExpire = (keys) => void (this.#expiries += keys.length);
     // A watch on a file tells nothing of other processes.
     simulation.kv.faults.isWatchShared = !plan.isLocal;
     this.heal();
@@ -77,6 +101,24 @@ export class World {
       simulation.network.faults.lose = 0.03;
       simulation.network.faults.duplicate = 0.2;
     }
+  }
+
+  /** Everything that has gone wrong. */
+  get allFaults(): Faults {
+    const { simulation, truth, client, faults } = this;
+    return {
+      ...simulation.network.counts,
+      ...faults,
+      expiries: this.#expiries,
+      compactions: truth.compactions,
+      rebases: client.rebases,
+      conflicts: client.conflicts,
+    };
+  }
+
+  /** Whether nothing goes wrong any more. */
+  get isWell(): boolean {
+    return this.#isWell;
   }
 
   /** Name of a server of the plan that does not run. */
@@ -90,9 +132,7 @@ export class World {
   }
 
   /** One of the stores that the plan uses. */
-  pickStore(): string {
-    return this.random.pick(this.plan.stores);
-  }
+  readonly pickStore = (): string => this.random.pick(this.plan.stores);
 
   /** One of them that may be deleted. */
   pickDynamicStore(): string {
@@ -165,10 +205,10 @@ export class World {
   }
 
   /** Notes what is done, with its time. */
-  note(what: string): void {
+  readonly note = (what: string): void => {
     const at = (this.simulation.clock.elapsedMs / 1000).toFixed(3);
     this.trace.push(`${at} ${what}`);
-  }
+  };
 
   /** Notes that a promise was broken, wherever that was noticed. */
   readonly fail = (error: unknown): void => {
@@ -200,6 +240,8 @@ export class World {
   /** Starts the server of that name, which may crash before it listens. */
   launch(name: string): SimulatedServer {
     const { plan } = this;
+    if (this.#launched.has(name)) this.faults.restarts++;
+    this.#launched.add(name);
     const started = this.simulation.launchServer(
       (server, clock) =>
         defineApplication(server, {
@@ -208,6 +250,7 @@ export class World {
           newId: () => String(++this.#names),
         }),
       {
+        app,
         name,
         isLocal: plan.isLocal,
         sync: plan.sync,
@@ -239,23 +282,35 @@ export class World {
   /** Adds a client that looks at some stores. */
   enter(): Person {
     const running = this.simulation.createClient({
+      app,
       rpcTimeoutMs: RPC_MS,
       reconnectDelayMs: 100,
       reconnectMaxMs: 2_000,
       reportError: this.fail,
     });
+    const name = `client ${++this.#names}`;
+    const own = new OwnWrites(name, this.truth);
+    this.owns.push(own);
     const person: Person = {
-      name: `client ${++this.#names}`,
+      name,
       running,
       observers: new Map<string, Observer>(),
+      own,
       pending: 0,
+      losses: 0,
     };
+    running.client.on("disconnected", () => person.losses++);
     running.client.on("error", (error) => {
-      this.#refuseFalseWords(error);
+      this.note(`${name} fires ${error}`);
+      this.refuseFalseWords(error);
       // Which of them is not known to whoever listens.
       for (const observer of person.observers.values()) observer.refused();
     });
-    running.client.on("storeDeleted", (name) => person.observers.delete(name));
+    running.client.on("storeDeleted", (name) => {
+      person.observers.get(name)?.deleted();
+      person.observers.delete(name);
+      own.gone(name);
+    });
     this.people.push(person);
     return person;
   }
@@ -269,7 +324,9 @@ export class World {
       who,
       store,
       truth,
+      own: person.own,
       isBroken,
+      isRestored: () => this.#isRestored,
       fail,
     });
     person.observers.set(store, observer);
@@ -296,32 +353,54 @@ export class World {
   }
 
   /** Calls a function, and checks what comes back. */
-  call(person: Person, name: string, stores: readonly string[]): void {
+  call(
+    person: Person,
+    name: string,
+    stores: readonly string[],
+    { isOptimistic = false }: {
+      /** Whether the caller shows at once what it expects. */
+      isOptimistic?: boolean;
+    } = {},
+  ): void {
     const { truth, writes } = this;
     const task = this.#taskOf(stores);
     this.note(`${person.name} calls ${name} ${task.tag} on ${stores}`);
     writes.ask(task.tag, stores);
+    if (name === "transact") {
+      truth.expectTogether(stores.map((store) => ({ store, tag: task.tag })));
+    }
+    const guesses = isOptimistic ? guessesOf(person, stores, task.tag) : [];
+    const optimistic = Object.fromEntries(
+      guesses.map(({ store, tag }) => [store, guessOf(tag)]),
+    );
     person.pending++;
-    person.running.client.call<Receipt[] | undefined>(name, task).then(
-      (receipts = []) => {
-        this.note(`${person.name} has the answer to ${task.tag}`);
-        refuseForeign(task.tag, receipts);
-        writes.acknowledge(truth, receipts);
-        for (const receipt of receipts) this.#checkShown(person, receipt);
-      },
-      (error) => {
-        this.note(`${person.name} is told of ${task.tag}: ${error}`);
-        // A store that ends by its time takes with it what is about to be written.
-        const hasExpired = String(error).includes("was deleted");
-        if (this.#isWell && !hasExpired) {
-          this.fail(new Breach(`Nothing is wrong, yet a call fails: ${error}`));
-        }
-        this.#refuseFalseWords(error);
-        // Which of several stores an error is about is not known.
-        const known = stores.length === 1 ? stores : [];
-        writes.failed(task.tag, known, error);
-      },
-    ).catch(this.fail).finally(() => person.pending--);
+    person.running.client.call<Receipt[] | undefined>(name, task, {
+      optimistic,
+    })
+      .finally(() => guesses.forEach((guess) => person.own.end(guess)))
+      .then(
+        (receipts = []) => {
+          this.note(`${person.name} has the answer to ${task.tag}`);
+          refuseForeign(task.tag, receipts);
+          writes.acknowledge(truth, receipts);
+          for (const receipt of receipts) this.checkShown(person, receipt);
+        },
+        (error) => {
+          this.note(`${person.name} is told of ${task.tag}: ${error}`);
+          // A store that ends by its time takes with it what is about to be written.
+          const hasExpired = String(error).includes("was deleted");
+          if (this.#isWell && !hasExpired) {
+            this.fail(
+              new Breach(`Nothing is wrong, yet a call fails: ${error}`),
+            );
+          }
+          this.refuseFalseWords(error);
+          // Which of several stores an error is about is not known.
+          const isOne = stores.length === 1 || name === "transact";
+          const known = isOne ? stores : [];
+          writes.failed(task.tag, known, error);
+        },
+      ).catch(this.fail).finally(() => person.pending--);
   }
 
   /** Writes on a server, outside of any call; as much as the plan allows, where it is to be big. */
@@ -335,10 +414,10 @@ export class World {
     this.note(`${name} updates ${store} with ${task.tag}`);
     writes.ask(task.tag, [store]);
     this.#updates.set(on, this.updatesOf(on) + 1);
-    add(server.store<Ledger>(store)!, task).then( // one of STORES
+    add(storeOn(server, store), task).then(
       (receipt) => writes.acknowledge(truth, [receipt]),
       (error) => {
-        this.#refuseFalseWords(error);
+        this.refuseFalseWords(error);
         writes.failed(task.tag, [store], error);
       },
     ).catch(this.fail).finally(() =>
@@ -348,7 +427,7 @@ export class World {
 
   /** Reads on a server, outside of any call. */
   read({ server }: SimulatedServer, store: string): void {
-    server.store(store)?.get().catch((error) => this.#refuseFalseWords(error));
+    server.store(store)?.get().catch((error) => this.refuseFalseWords(error));
   }
 
   /** Writes on that server, outside of any call, of which nothing was heard yet. */
@@ -357,7 +436,7 @@ export class World {
   }
 
   /** Nothing here corrupts the KV: whoever says so has read it wrongly. */
-  #refuseFalseWords(error: unknown): void {
+  readonly refuseFalseWords = (error: unknown): void => {
     if (!(error instanceof HeadwaterError)) return;
     // Nobody is told that a call is not awaited any more who awaits it.
     // What is read while the KV is set back does not fit together.
@@ -369,21 +448,32 @@ export class World {
     const isFalse = isCorrupt || isForgotten ||
       error.message.includes("not awaited any more");
     if (isFalse) this.fail(new Breach(`Somebody was told: ${error.message}`));
+  };
+
+  /** Characters of bulk that a write adds; undefined: none. */
+  drawSize(): number | undefined {
+    const { padSize } = this.plan;
+    if (padSize === 0 || this.random.chance(0.3)) return undefined;
+    return this.random.integer(0, padSize);
   }
 
   #taskOf(stores: readonly string[]): Task {
-    const { padSize } = this.plan;
     const tag = this.newTag();
-    if (padSize === 0 || this.random.chance(0.3)) return { tag, stores };
-    return { tag, stores, size: this.random.integer(0, padSize) };
+    const size = this.drawSize();
+    return { tag, stores, ...(size !== undefined && { size }) };
   }
 
   /** When a call is answered, its caller's own subscriptions show what it did. */
-  #checkShown(person: Person, { store, tag, version }: Receipt): void {
+  checkShown(
+    person: Person,
+    { store, tag, version }: Pick<Receipt, "store" | "tag" | "version">,
+  ): void {
     const observer = person.observers.get(store);
     const effect = this.truth.of(store).effects.get(tag)
       ?.find((one) => one.version === version);
-    if (!observer || !effect?.isKept || observer.shows(effect)) return;
+    if (!observer || !effect?.isKept) return;
+    this.readYourWrites++;
+    if (observer.shows(effect)) return;
     // What was to be shown may have been lost on the way, without a word.
     if (this.plan.isBroken) return;
     const { epoch, version: shown } = observer.shown!; // else it shows() anything
@@ -399,4 +489,32 @@ function refuseForeign(tag: string, receipts: readonly Receipt[]): void {
     if (receipt.tag === tag || receipt.tag.startsWith(`${tag}.`)) continue;
     throw new Breach(`The answer to "${tag}" is that to "${receipt.tag}"`);
   }
+}
+
+/** What a caller expects of the stores that it is shown. */
+function guessesOf(
+  { observers, own }: Person,
+  stores: readonly string[],
+  tag: string,
+): OwnWrite[] {
+  return stores.filter((store) => observers.get(store)?.handle.hasData())
+    .map((store) =>
+      own.begin({
+        store,
+        tag,
+        seenBy: undefined,
+        isGuess: true,
+        isWhole: false,
+        isHiding: false,
+        isOrdered: false,
+        isVisible: true,
+      })
+    );
+}
+
+function guessOf(tag: string): (state: Ledger) => Ledger {
+  return (state) => ({
+    ...state,
+    writes: { ...state.writes, [tag]: (state.writes[tag] ?? 0) + 1 },
+  });
 }

@@ -6,7 +6,7 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Receipt } from "./application.ts";
 import { Breach } from "./breach.ts";
-import type { Truth } from "./truth.ts";
+import type { Effect, Truth } from "./truth.ts";
 
 /** What became of a write, as far as its maker knows. */
 type Outcome =
@@ -29,6 +29,8 @@ export class Writes {
   readonly #writes = new Map<string, Write>();
   /** Writes that were acknowledged. */
   acknowledged = 0;
+  /** Of them, those that clients have made themselves. */
+  ownAcknowledged = 0;
 
   /** Notes that a write was asked for. */
   ask(tag: string, stores: readonly string[]): void {
@@ -57,6 +59,40 @@ export class Writes {
       const key = `${store} ${tag}`;
       this.#writes.set(key, { store, tag, outcome: "applied" });
     }
+  }
+
+  /**
+   * A client's own write was acknowledged: it is in the KV by now, at that version,
+   * or at one of the last `slack` before it, where others of its batch are behind it.
+   * Version 0 stands for a life of the store that has ended.
+   */
+  acknowledgeOwn(
+    truth: Truth,
+    { store, tag, version, slack }: {
+      store: string;
+      tag: string;
+      version: number;
+      slack: number;
+    },
+  ): Effect {
+    this.acknowledged++;
+    this.ownAcknowledged++;
+    const effects = truth.of(store).effects.get(tag) ?? [];
+    const effect = effects.find((effect) =>
+      version === 0 ||
+      effect.version <= version && effect.version >= version - slack
+    );
+    if (!effect) {
+      throw new Breach(
+        `"${tag}" of a client was acknowledged in ${store} at ${version}, but it ${
+          effects.length === 0
+            ? "is not in the KV"
+            : `was written at ${effects.map((one) => one.version)}`
+        }`,
+      );
+    }
+    this.#writes.set(`${store} ${tag}`, { store, tag, outcome: "applied" });
+    return effect;
   }
 
   /** Its maker was told that it failed. */
