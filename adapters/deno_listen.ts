@@ -51,6 +51,7 @@ class DenoListener implements Listener {
   readonly #handling: Handling;
   readonly #requests = new Set<Request>();
   readonly #sockets = new Set<TrackedSocket>();
+  #unopened = 0;
   #drained: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -90,7 +91,14 @@ class DenoListener implements Listener {
     return this.#servers[0]?.addr.port ?? 0;
   }
 
+  /** Counts the upgrades that have led to no socket yet; some never do. */
+  #count(response: Response): Response {
+    if (response.status === 101) this.#unopened++;
+    return response;
+  }
+
   track(socket: TrackedSocket): void {
+    this.#unopened--;
     this.#sockets.add(socket);
     void socket.gone.then(() => {
       this.#sockets.delete(socket);
@@ -148,7 +156,9 @@ class DenoListener implements Listener {
     // `completed` is the last byte of the answer, or the loss of the peer.
     info.completed.then(done, done);
     this.#handling.origins.set(request, this);
-    return this.#handling.fetch(request, info.remoteAddr.hostname);
+    const answer = this.#handling.fetch(request, info.remoteAddr.hostname);
+    if (!(answer instanceof Promise)) return this.#count(answer);
+    return answer.then((response) => this.#count(response));
   }
 
   async #drainAndClose(): Promise<void> {
@@ -158,7 +168,9 @@ class DenoListener implements Listener {
     await this.#drain();
     // One or the other: an abort after shutdown throws BadResource globally
     // and leaves `finished` pending for ever.
-    if (this.#requests.size > 0) await this.#abandon();
+    // Nor does a shutdown end where a peer has left within its upgrade.
+    const isStuck = this.#requests.size + this.#unopened > 0;
+    if (isStuck) await this.#abandon();
     else await Promise.all(this.#servers.map((server) => server.shutdown()));
   }
 

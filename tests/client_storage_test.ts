@@ -238,7 +238,7 @@ Deno.test("ClientOptions.storage: what a page sent last applies once, wherever t
   const expected = ["a", "b"];
   for (let round = 0; round < 12; round++) {
     const tab = browser.open();
-    await tab.ready();
+    await until(() => !tab.handle.isStale);
     const ids = [0, 1, 2].map((n) => `${round}:${n}`);
     for (const id of ids) tab.client.mutate("add", id).catch(() => {});
     // Later in each round: before it is kept, between that and the answer, after.
