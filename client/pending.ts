@@ -260,7 +260,10 @@ export class Pending {
         step = tryKeep(entry, state);
         isStale ||= !step;
       } else {
-        isStale ||= entry.isStale || entry.patch === undefined;
+        const { patch, before = state } = entry;
+        // Whatever has come may have moved the items that its patch leads to.
+        isStale ||= entry.isStale || patch === undefined ||
+          (before !== state && !meansTheSame(patch, before, state));
         step = isStale ? undefined : tryApply(state, entry.patch!); // stale without one
         if (!step) {
           isStale = true;

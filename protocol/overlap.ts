@@ -7,6 +7,24 @@
 import type { Patch, PatchOp } from "./patch.ts";
 import type { Path } from "./value.ts";
 
+/** Arrays whose items were moved by patches that one side knows of and the other does not. */
+export class ShiftedArrays {
+  readonly #paths = new Set<string>();
+
+  /** Adds the arrays that a patch adds items to, or removes them from. */
+  add(patch: Patch): void {
+    for (const { op, path } of patch) {
+      const isShift = op !== "replace" && typeof path.at(-1) === "number";
+      if (isShift) this.#paths.add(JSON.stringify(path.slice(0, -1)));
+    }
+  }
+
+  /** Whether items of the array at `path` were moved. */
+  has(path: Path): boolean {
+    return this.#paths.size > 0 && this.#paths.has(JSON.stringify(path));
+  }
+}
+
 /**
  * Whether `later`, made on a state without `earlier`, means the same on the state
  * that `earlier` has made.
@@ -14,6 +32,8 @@ import type { Path } from "./value.ts";
  * - No path of one begins with a path of the other, else one would undo the other.
  * - `earlier` adds no array item, and removes none, at or in front of the item
  *   that a path of `later` leads through, else the path would lead to another.
+ * - Both do not lead through one of the `shifted` arrays: those that only `later` has
+ *   reckoned with, so that equal indexes there are not equal items.
  *
  * @example Two items of one array
  * ```ts
@@ -26,16 +46,27 @@ import type { Path } from "./value.ts";
  * assert.ok(!isDisjoint([{ op: "remove", path: ["items", 0] }], tick));
  * ```
  */
-export function isDisjoint(earlier: Patch, later: Patch): boolean {
+export function isDisjoint(
+  earlier: Patch,
+  later: Patch,
+  shifted?: ShiftedArrays,
+): boolean {
   return earlier.every((first) =>
-    later.every((second) => !touches(first, second))
+    later.every((second) => !touches(first, second, shifted))
   );
 }
 
-function touches(first: PatchOp, second: PatchOp): boolean {
+function touches(
+  first: PatchOp,
+  second: PatchOp,
+  shifted: ShiftedArrays | undefined,
+): boolean {
   const shared = sharedLength(first.path, second.path);
   if (shared === first.path.length || shared === second.path.length) {
     return true;
+  }
+  for (let length = 0; length <= shared; length++) {
+    if (shifted?.has(first.path.slice(0, length))) return true;
   }
   if (first.op === "replace" || shared !== first.path.length - 1) return false;
   const moved = first.path[shared];

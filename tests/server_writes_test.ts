@@ -277,3 +277,34 @@ Deno.test("a hostile write is refused, and nothing of it is there", async () => 
   assert.deepEqual(await app.list.get(), { items: ["a", "b"], title: "" });
   await until(() => app.list.subscriberCount() === 1);
 });
+
+Deno.test("what an own write has become counts, and what was written before it in other places", async () => {
+  await using app = await start({
+    intercept: (updates) =>
+      updates.title === "louder" ? { title: "LOUDER" } : updates,
+  });
+  const { peer, ...base } = await follow(app.server.port);
+  await using _ = peer;
+  // The interceptor makes another patch of the first: nobody knows what the second rests on.
+  peer.send(
+    mut(1, [write(base, title("louder"))]),
+    mut(2, [write(base, push("c", 2), [1])]),
+  );
+  assert.equal((await answer(peer, 1)).error, undefined);
+  assert.equal((await answer(peer, 2)).error?.code, "rebase");
+  const now = { ...base, base: base.base + 1 };
+  peer.send(mut(2, [write(now, push("c", 2))]));
+  assert.equal((await answer(peer, 2)).error, undefined);
+  // [a, b, c]: an insert at 1 that the own removal of the first item does not know of.
+  await app.list.update((draft) => void draft.items.splice(2, 0, "x"));
+  const then = { ...base, base: base.base + 2 };
+  peer.send(
+    mut(3, [write(then, [{ op: "remove", path: ["items", 0] }])]),
+    mut(4, [
+      write(then, [{ op: "replace", path: ["items", 1], value: "C" }], [3]),
+    ]),
+  );
+  assert.equal((await answer(peer, 3)).error, undefined);
+  assert.equal((await answer(peer, 4)).error?.code, "rebase");
+  assert.deepEqual((await app.list.get()).items, ["b", "x", "c"]);
+});

@@ -91,6 +91,8 @@ export interface Mutation {
   readonly refused?: Refusal;
   /** Whether the store counts as initialised afterwards; absent: as before. */
   readonly initialized?: boolean;
+  /** The client that made it may have reckoned with another patch. */
+  readonly isOpaque?: boolean;
   /** Which shape the state has afterwards; absent: as before. */
   readonly schema?: number;
 }
@@ -283,7 +285,8 @@ function togetherFrom(json: Json): TogetherRef {
 }
 
 function mutationToJson(mutation: Mutation): Json {
-  const { origin, author, value, refused, initialized, schema } = mutation;
+  const { origin, author, value, refused, initialized, schema, isOpaque } =
+    mutation;
   return {
     p: encodePatch(mutation.patch),
     ...(author !== undefined && { a: author }),
@@ -300,6 +303,7 @@ function mutationToJson(mutation: Mutation): Json {
     ...(refused !== undefined && { x: refusalToJson(refused) }),
     ...(initialized !== undefined && { i: initialized }),
     ...(schema !== undefined && { g: schema }),
+    ...(isOpaque && { y: true }),
   };
 }
 
@@ -313,6 +317,7 @@ function mutationFromJson(r: { readonly [key: string]: Json }): Mutation {
     ...(r["r"] !== undefined && { value: r["r"] }),
     ...(r["i"] !== undefined && { initialized: r["i"] === true }),
     ...(r["g"] !== undefined && { schema: uint(r["g"]) }),
+    ...(r["y"] === true && { isOpaque: true }),
     ...(x !== undefined && { refused: refusalFromJson(x) }),
   };
 }

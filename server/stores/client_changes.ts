@@ -8,8 +8,8 @@ import type { AnyMutator, MutatorContext } from "../../protocol/contract.ts";
 import { runRecipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
-import { isDisjoint } from "../../protocol/overlap.ts";
-import { applyPatch } from "../../protocol/patch.ts";
+import { isDisjoint, ShiftedArrays } from "../../protocol/overlap.ts";
+import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Origin } from "../log/records.ts";
 import type { ChangeContext, Changer, RecentMutation } from "./commit_queue.ts";
@@ -25,12 +25,15 @@ export interface WriteTerms {
 export function patchChange(write: PatchWrite, terms: WriteTerms): Changer {
   const { name, patch } = write;
   return (state, context) => {
-    const foreign = foreignSince(write, terms.origin, context);
-    const fits = terms.isExact
-      ? foreign?.length === 0
-      : foreign?.every((mutation) => isDisjoint(mutation.patch, patch));
+    const later = laterThan(write, terms.origin, context);
+    const fits = later &&
+      (terms.isExact ? later.foreign.length === 0 : isUntouched(patch, later));
     if (!fits) throw misfit(name, context, terms);
-    const next = applyPatch(state, patch, { freeze: true });
+    const next = tryApply(state, patch);
+    // What nobody has come between is a fault of the client's, and final.
+    if (next instanceof Error) {
+      throw later.foreign.length > 0 ? misfit(name, context, terms) : next;
+    }
     if (next === null || typeof next !== "object" || Array.isArray(next)) {
       throw new HeadwaterError(
         "bad_value",
@@ -54,10 +57,9 @@ export function mutatorChange(
   },
 ): Changer {
   return (state, about) => {
-    if (terms.isExact) {
-      const foreign = foreignSince(write, terms.origin, about);
-      if (foreign?.length !== 0) throw misfit(write.name, about, terms);
-    }
+    const later = laterThan(write, terms.origin, about);
+    const isExpected = later?.foreign.length === 0;
+    if (terms.isExact && !isExpected) throw misfit(write.name, about, terms);
     const ctx = context();
     const { state: next, patch } = runRecipe(
       state,
@@ -65,30 +67,69 @@ export function mutatorChange(
       (draft) => mutator.run(draft as never, args as never, ctx) as Json,
       { freeze: true },
     );
-    return { state: next, patch, value: undefined };
+    // On another state than the client's it may have done something else.
+    return {
+      state: next,
+      patch,
+      value: undefined,
+      ...(!isExpected && { isOpaque: true }),
+    };
   };
 }
 
+/** What came after the base of a write. */
+interface Later {
+  /** All of it, in order. */
+  readonly all: readonly RecentMutation[];
+  /** What others wrote of it. */
+  readonly foreign: readonly RecentMutation[];
+}
+
 /**
- * What others wrote after the base of a write; undefined where that cannot be
- * told, or where the own writes before it are not all there.
+ * What came after the base of a write; undefined where that cannot be told, or where
+ * the own writes before it are not all there as the client made them.
  */
-function foreignSince(
+function laterThan(
   { epoch, base, after }: ClientWrite,
   origin: Origin,
   context: ChangeContext,
-): readonly RecentMutation[] | undefined {
+): Later | undefined {
   if (epoch !== context.epoch) return undefined;
   for (const call of after) {
     const before = context.find({ ...origin, call, n: 0 });
     if (!before || before.refused || before.isPast) return undefined;
   }
-  return context.since(base)?.filter(({ patch, origin: other }) => {
-    const isOwn = other?.session === origin.session &&
-      // The same batch may write to the store several times.
-      (other.call === origin.call || after.includes(other.call));
-    return patch.length > 0 && !isOwn;
-  });
+  const all = context.since(base)?.filter(({ patch }) => patch.length > 0);
+  if (!all) return undefined;
+  const own = new Set([origin.call, ...after]);
+  // The same batch may write to the store several times.
+  const isOwn = ({ origin: other }: RecentMutation) =>
+    other?.session === origin.session && own.has(other.call);
+  if (all.some((mutation) => mutation.isOpaque && isOwn(mutation))) {
+    return undefined;
+  }
+  return { all, foreign: all.filter((mutation) => !isOwn(mutation)) };
+}
+
+/** Whether a patch means behind all that came what it meant where it was made. */
+function isUntouched(patch: Patch, { all, foreign }: Later): boolean {
+  const others = new Set(foreign);
+  const shifted = new ShiftedArrays();
+  // From the end: what others wrote does not know of the own writes behind it.
+  for (const mutation of all.toReversed()) {
+    if (!others.has(mutation)) shifted.add(mutation.patch);
+    else if (!isDisjoint(mutation.patch, patch, shifted)) return false;
+  }
+  return true;
+}
+
+function tryApply(state: Json, patch: Patch): Json | HeadwaterError {
+  try {
+    return applyPatch(state, patch, { freeze: true });
+  } catch (error) {
+    if (error instanceof HeadwaterError) return error;
+    throw error;
+  }
 }
 
 function misfit(

@@ -44,6 +44,8 @@ export interface Change {
   readonly initialized?: boolean;
   /** Which shape the state has afterwards; absent: as before. */
   readonly schema?: number;
+  /** Whether the client that made it may have reckoned with another patch. */
+  readonly isOpaque?: boolean;
 }
 
 /** What is known of the state that a change is made on. */
@@ -87,6 +89,8 @@ export interface MutationSource {
 /** A mutation of late, as those that are made after it see it. */
 export interface RecentMutation {
   readonly patch: Patch;
+  /** As in {@linkcode Change}. */
+  readonly isOpaque?: boolean | undefined;
   readonly origin?: Origin | undefined;
 }
 
@@ -401,7 +405,8 @@ export class CommitQueue {
   ): Change {
     const made = change(state, context);
     if (!this.#guard || made.patch.length === 0) return made;
-    return this.#guard(state, made, source.writer);
+    const guarded = this.#guard(state, made, source.writer);
+    return guarded === made ? made : { ...guarded, isOpaque: true };
   }
 
   /** The new bound of the state's size; measures only where the old one is over the limit. */
@@ -469,6 +474,7 @@ function toMutation(
     ...(change.schema !== undefined && { schema: change.schema }),
     ...(author !== undefined && { author }),
     ...(origin && { origin, ...recordable(change) }),
+    ...(origin && change.isOpaque && { isOpaque: true }),
   };
 }
 

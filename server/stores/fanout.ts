@@ -86,6 +86,8 @@ export interface SentChange {
   readonly bytes: number;
   /** Which numbered write it is, if it is one. */
   readonly origin: Origin | undefined;
+  /** Whether the client that made it may have reckoned with another patch. */
+  readonly isOpaque?: boolean | undefined;
 }
 
 interface Recent extends SentChange {

@@ -199,12 +199,12 @@ export class StoreMemory {
     let initialized = this.isInitialized;
     const changes: SentChange[] = [];
     for (const [index, mutation] of mutations.entries()) {
-      const { patch, origin } = mutation;
+      const { patch, origin, isOpaque } = mutation;
       if (!result) {
         state = applyLogged(state, patch, { id: this.#id, freeze: true });
       }
       const bytes = result?.sizes[index] ?? sizeOf(patch);
-      changes.push({ patch, bytes, origin });
+      changes.push({ patch, bytes, origin, isOpaque });
       this.#stateBound += bytes;
       this.#numbers.add(mutation, from + index + 1);
       initialized = mutation.initialized ?? initialized;
@@ -325,10 +325,11 @@ export class StoreMemory {
       watch,
     });
     for (const entry of replayed) {
-      const changes = entry.mutations.map(({ patch, origin }) => ({
+      const changes = entry.mutations.map(({ patch, origin, isOpaque }) => ({
         patch,
         bytes: sizeOf(patch),
         origin,
+        isOpaque,
       }));
       const { writer } = entry;
       const position = { epoch, version: entryVersion(entry), writer };

@@ -50,7 +50,7 @@ function follow(
     else onCancel();
   };
 
-  addEventListener("pointermove", (event) => {
+  document.addEventListener("pointermove", (event) => {
     const x = event.clientX - from.clientX;
     const y = event.clientY - from.clientY;
     if (!copy && Math.hypot(x, y) < LEAST_PX) return;
@@ -58,9 +58,9 @@ function follow(
     copy.style.translate = `${x}px ${y}px`;
     bring(board, card, event);
   }, { signal });
-  addEventListener("pointerup", () => end(true), { signal });
-  addEventListener("pointercancel", () => end(false), { signal });
-  addEventListener("keydown", ({ key }) => key === "Escape" && end(false), {
+  document.addEventListener("pointerup", () => end(true), { signal });
+  document.addEventListener("pointercancel", () => end(false), { signal });
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && end(false), {
     signal,
   });
 }

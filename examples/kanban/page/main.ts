@@ -31,7 +31,7 @@ const undo = byId<HTMLButtonElement>("undo");
 const redo = byId<HTMLButtonElement>("redo");
 undo.addEventListener("click", () => write(() => board.undo()));
 redo.addEventListener("click", () => write(() => board.redo()));
-addEventListener("keydown", (event) => {
+document.addEventListener("keydown", (event) => {
   const isText = event.target instanceof HTMLElement &&
     event.target.matches("input, textarea");
   if (!(event.ctrlKey || event.metaKey) || isText) return;
