@@ -156,9 +156,8 @@ export class WriteRequest implements Request {
   /** @inheritdoc */
   get isBlocked(): boolean {
     // Made on the state that was refused it would be refused again, and again.
-    return this.#isRefused && [...this.#stores].some((store) =>
-      store.isStale && !store.error
-    );
+    return this.#isRefused &&
+      [...this.#stores].some((store) => store.isStale && !store.error);
   }
 
   /** @inheritdoc */

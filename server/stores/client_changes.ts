@@ -8,11 +8,11 @@ import type { AnyMutator, MutatorContext } from "../../protocol/contract.ts";
 import { runRecipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
-import { isDisjoint } from "../../protocol/overlap.ts";
-import { applyPatch } from "../../protocol/patch.ts";
+import { firstTouched } from "../../protocol/overlap.ts";
+import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Origin } from "../log/records.ts";
-import type { ChangeContext, Changer, RecentMutation } from "./commit_queue.ts";
+import type { ChangeContext, Changer } from "./commit_queue.ts";
 
 /** How a write is to be taken. */
 export interface WriteTerms {
@@ -25,10 +25,11 @@ export interface WriteTerms {
 export function patchChange(write: PatchWrite, terms: WriteTerms): Changer {
   const { name, patch } = write;
   return (state, context) => {
-    const foreign = foreignSince(write, terms.origin, context);
-    const fits = terms.isExact
-      ? foreign?.length === 0
-      : foreign?.every((mutation) => isDisjoint(mutation.patch, patch));
+    const since = mutationsSince(write, terms.origin, context);
+    const fits = since &&
+      (terms.isExact
+        ? since.every(({ isOwn }) => isOwn)
+        : meansTheSame(patch, since));
     if (!fits) throw misfit(name, context, terms);
     const next = applyPatch(state, patch, { freeze: true });
     if (next === null || typeof next !== "object" || Array.isArray(next)) {
@@ -55,8 +56,10 @@ export function mutatorChange(
 ): Changer {
   return (state, about) => {
     if (terms.isExact) {
-      const foreign = foreignSince(write, terms.origin, about);
-      if (foreign?.length !== 0) throw misfit(write.name, about, terms);
+      const since = mutationsSince(write, terms.origin, about);
+      if (!since?.every(({ isOwn }) => isOwn)) {
+        throw misfit(write.name, about, terms);
+      }
     }
     const ctx = context();
     const { state: next, patch } = runRecipe(
@@ -69,26 +72,45 @@ export function mutatorChange(
   };
 }
 
+/** A mutation after the base of a write. */
+interface Since {
+  readonly patch: Patch;
+  /** Whether the write was made on top of it, or along with it. */
+  readonly isOwn: boolean;
+}
+
 /**
- * What others wrote after the base of a write; undefined where that cannot be
- * told, or where the own writes before it are not all there.
+ * What was written after the base of a write; undefined where that cannot be told, or
+ * where the own writes before it are not all there.
  */
-function foreignSince(
+function mutationsSince(
   { epoch, base, after }: ClientWrite,
   origin: Origin,
   context: ChangeContext,
-): readonly RecentMutation[] | undefined {
+): readonly Since[] | undefined {
   if (epoch !== context.epoch) return undefined;
   for (const call of after) {
     const before = context.find({ ...origin, call, n: 0 });
     if (!before || before.refused || before.isPast) return undefined;
   }
-  return context.since(base)?.filter(({ patch, origin: other }) => {
-    const isOwn = other?.session === origin.session &&
-      // The same batch may write to the store several times.
-      (other.call === origin.call || after.includes(other.call));
-    return patch.length > 0 && !isOwn;
-  });
+  return context.since(base)?.filter(({ patch }) => patch.length > 0)
+    .map(({ patch, origin: other }) => ({
+      patch,
+      isOwn: other?.session === origin.session &&
+        // The same batch may write to the store several times.
+        (other.call === origin.call || after.includes(other.call)),
+    }));
+}
+
+/** Whether a patch means on top of all of them what it meant on top of its client's own. */
+function meansTheSame(patch: Patch, since: readonly Since[]): boolean {
+  // Where others wrote in between, items have moved by what came after as well.
+  let laters: readonly Patch[] = [patch];
+  for (const { patch: other, isOwn } of since.toReversed()) {
+    if (isOwn) laters = [other, ...laters];
+    else if (firstTouched(other, laters) >= 0) return false;
+  }
+  return true;
 }
 
 function misfit(
