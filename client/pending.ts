@@ -6,7 +6,7 @@
  */
 import { HeadwaterError } from "../protocol/errors.ts";
 import type { ClientWrite } from "../protocol/frames.ts";
-import { isDisjoint } from "../protocol/overlap.ts";
+import { firstTouched } from "../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../protocol/patch.ts";
 import type { Json } from "../protocol/value.ts";
 import { lostRecipe, meansTheSame } from "./kept_patch.ts";
@@ -164,11 +164,14 @@ export class Pending {
     this.#server = server;
     this.#isDue = true;
     if (isOwn) return;
-    for (const entry of this.#entries) {
-      entry.isBeaten = true;
-      entry.isStale ||= patch === undefined ||
-        !isDisjoint(patch, entry.patch ?? []);
-    }
+    for (const entry of this.#entries) entry.isBeaten = true;
+    const writes = this.#entries.filter(({ isGuess }) => !isGuess);
+    // Each is made on top of the one before: behind one that is made anew, all are.
+    const first = patch === undefined
+      ? 0
+      : firstTouched(patch, patchesOf(writes));
+    if (first < 0) return;
+    for (const entry of writes.slice(first)) entry.isStale = true;
   }
 
   /** Takes a request's entries out, which the server has not applied. */
@@ -291,6 +294,10 @@ export class Pending {
     }
     return state;
   }
+}
+
+function* patchesOf(entries: readonly PendingEntry[]): Generator<Patch> {
+  for (const { patch } of entries) yield patch ?? [];
 }
 
 function patched(state: Json, patch: Patch): Step {

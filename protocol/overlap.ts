@@ -7,24 +7,6 @@
 import type { Patch, PatchOp } from "./patch.ts";
 import type { Path } from "./value.ts";
 
-/** Arrays whose items were moved by patches that one side knows of and the other does not. */
-export class ShiftedArrays {
-  readonly #paths = new Set<string>();
-
-  /** Adds the arrays that a patch adds items to, or removes them from. */
-  add(patch: Patch): void {
-    for (const { op, path } of patch) {
-      const isShift = op !== "replace" && typeof path.at(-1) === "number";
-      if (isShift) this.#paths.add(JSON.stringify(path.slice(0, -1)));
-    }
-  }
-
-  /** Whether items of the array at `path` were moved. */
-  has(path: Path): boolean {
-    return this.#paths.size > 0 && this.#paths.has(JSON.stringify(path));
-  }
-}
-
 /**
  * Whether `later`, made on a state without `earlier`, means the same on the state
  * that `earlier` has made.
@@ -32,8 +14,8 @@ export class ShiftedArrays {
  * - No path of one begins with a path of the other, else one would undo the other.
  * - `earlier` adds no array item, and removes none, at or in front of the item
  *   that a path of `later` leads through, else the path would lead to another.
- * - Both do not lead through one of the `shifted` arrays: those that only `later` has
- *   reckoned with, so that equal indexes there are not equal items.
+ * - Where the steps of `later` have moved items of an array, all that the item could
+ *   have been before counts.
  *
  * @example Two items of one array
  * ```ts
@@ -46,39 +28,82 @@ export class ShiftedArrays {
  * assert.ok(!isDisjoint([{ op: "remove", path: ["items", 0] }], tick));
  * ```
  */
-export function isDisjoint(
+export function isDisjoint(earlier: Patch, later: Patch): boolean {
+  return firstTouched(earlier, [later]) < 0;
+}
+
+/**
+ * Index of the first of `laters`, made one on top of the other on a state without
+ * `earlier`, that does not mean the same on the state that `earlier` has made; -1:
+ * all of them do.
+ */
+export function firstTouched(
   earlier: Patch,
-  later: Patch,
-  shifted?: ShiftedArrays,
-): boolean {
-  return earlier.every((first) =>
-    later.every((second) => !touches(first, second, shifted))
+  laters: Iterable<Patch>,
+): number {
+  const shifts = new Shifts();
+  let index = 0;
+  for (const later of laters) {
+    for (const step of later) {
+      if (earlier.some((first) => touches(first, step, shifts))) return index;
+      shifts.add(step);
+    }
+    index++;
+  }
+  return -1;
+}
+
+/**
+ * How far the items of arrays may have moved by the steps so far: what a step calls
+ * the third item could have been the fourth where the first was made.
+ */
+class Shifts {
+  readonly #byArray = new Map<string, { added: number; removed: number }>();
+
+  /** Counts a step. */
+  add({ op, path }: PatchOp): void {
+    if (op === "replace" || typeof path.at(-1) !== "number") return;
+    const array = arrayOf(path, path.length - 1);
+    const shift = this.#byArray.get(array) ?? { added: 0, removed: 0 };
+    if (op === "add") shift.added++;
+    else shift.removed++;
+    this.#byArray.set(array, shift);
+  }
+
+  /** Where the item may have been to which segment `depth` of the path leads. */
+  rangeOf(path: Path, depth: number): { least: number; most: number } {
+    const at = path[depth] as number; // who asks has looked
+    const shift = this.#byArray.size > 0
+      ? this.#byArray.get(arrayOf(path, depth))
+      : undefined;
+    const { added = 0, removed = 0 } = shift ?? {};
+    return { least: at - added, most: at + removed };
+  }
+}
+
+/** The arrays at the first `depth` segments; of several in one array it does not matter which. */
+function arrayOf(path: Path, depth: number): string {
+  const names = path.slice(0, depth).map((segment) =>
+    typeof segment === "number" ? 0 : segment
   );
+  return JSON.stringify(names);
 }
 
-function touches(
-  first: PatchOp,
-  second: PatchOp,
-  shifted: ShiftedArrays | undefined,
-): boolean {
-  const shared = sharedLength(first.path, second.path);
-  if (shared === first.path.length || shared === second.path.length) {
-    return true;
+function touches(first: PatchOp, second: PatchOp, shifts: Shifts): boolean {
+  const last = first.path.length - 1;
+  const most = Math.min(first.path.length, second.path.length);
+  for (let depth = 0; depth < most; depth++) {
+    const [one, other] = [first.path[depth], second.path[depth]];
+    // Within one state a container is an array for both, or for none.
+    if (typeof one !== "number" || typeof other !== "number") {
+      if (one === other) continue;
+      return false;
+    }
+    const range = shifts.rangeOf(second.path, depth);
+    const isMoved = depth === last && first.op !== "replace";
+    if (one > range.most) return false;
+    if (one < range.least && !isMoved) return false;
+    if (isMoved) return true;
   }
-  for (let length = 0; length <= shared; length++) {
-    if (shifted?.has(first.path.slice(0, length))) return true;
-  }
-  if (first.op === "replace" || shared !== first.path.length - 1) return false;
-  const moved = first.path[shared];
-  const next = second.path[shared];
-  // Within one state a container is an array for both, or for none.
-  return typeof moved === "number" && typeof next === "number" && moved <= next;
-}
-
-/** How many segments both paths begin with. */
-function sharedLength(a: Path, b: Path): number {
-  const most = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < most && a[length] === b[length]) length++;
-  return length;
+  return true;
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { diffStates } from "../protocol/diff.ts";
-import { isDisjoint } from "../protocol/overlap.ts";
-import { applyPatch, type Patch } from "../protocol/patch.ts";
+import { firstTouched, isDisjoint } from "../protocol/overlap.ts";
+import { applyPatch, type Patch, type PatchOp } from "../protocol/patch.ts";
 import type { Json } from "../protocol/value.ts";
 
 const replace = (...path: (string | number)[]) =>
@@ -25,6 +25,14 @@ Deno.test("isDisjoint() tells patches that touch each other", () => {
     [remove("items", 2), add("items", 2)],
     [add("items", 3), add("items", 3)],
     [[...replace("x"), ...remove("items", 0)], replace("items", 9)],
+    // What is the third item after the first was removed was the fourth before.
+    [add("items", 3), [...remove("items", 0), ...replace("items", 2)]],
+    [replace("items", 3), [...remove("items", 0), ...replace("items", 2)]],
+    [replace("items", 1), [...add("items", 0), ...replace("items", 2)]],
+    [
+      replace("items", 3, "tags"),
+      [...remove("items", 0), ...add("items", 2, "tags", 0)],
+    ],
   ];
   for (const [earlier, later] of touching) {
     assert.equal(
@@ -138,4 +146,54 @@ Deno.test("isDisjoint() patches mean on the other's state what they meant withou
     { numRuns: 5_000 },
   );
   assert.ok(disjoint > 1_000, `${disjoint}`);
+});
+
+Deno.test("isDisjoint() patches of several edits mean what they meant, too", () => {
+  let disjoint = 0;
+  const edits = fc.array(edit, { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(edits, edits, (ones, twos) => {
+      const base: List = {
+        title: "",
+        items: Array.from(
+          { length: 6 },
+          (_, id) => ({ id, done: false, tags: [] }),
+        ),
+      };
+      const first = runAll(base, ones, 100);
+      const second = runAll(base, twos, 200);
+      if (!isDisjoint(first.patch, second.patch)) return;
+      disjoint++;
+      const both = applyPatch(first.list as unknown as Json, second.patch);
+      assert.deepEqual(
+        effect(first.list, both as unknown as List),
+        effect(base, second.list),
+      );
+    }),
+    { numRuns: 20_000 },
+  );
+  assert.ok(disjoint > 1_000, `${disjoint}`);
+});
+
+/** Makes edits one by one: each step of the patch is on top of those before it. */
+function runAll(
+  base: List,
+  edits: readonly Edit[],
+  mark: number,
+): { list: List; patch: Patch } {
+  let list = base;
+  const patch: PatchOp[] = [];
+  for (const [index, edit] of edits.entries()) {
+    const next = run(list, edit, mark + index);
+    patch.push(...diffStates(list as unknown as Json, next));
+    list = next;
+  }
+  return { list, patch };
+}
+
+Deno.test("firstTouched() counts what earlier patches have moved", () => {
+  const laters = [replace("title"), remove("items", 0), replace("items", 2)];
+  assert.equal(firstTouched(add("items", 3), laters), 2);
+  assert.equal(firstTouched(add("items", 4), laters), -1);
+  assert.equal(firstTouched(replace("title"), laters), 0);
 });

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { WRITE_MUTANTS } from "./write_mutants.ts";
+
 /** In `file`, `find`, which stands there once, becomes `replace`. */
 export interface Edit {
   readonly file: string;
@@ -18,8 +20,8 @@ export interface Mutant {
   readonly edits: readonly Edit[];
 }
 
-/** All of them, by where they are. */
-export const MUTANTS: readonly Mutant[] = [
+/** Those in what servers store and clients are shown. */
+const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a write that was seen is made again",
     edits: [{
@@ -391,7 +393,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a server that slept trusts what is left of the feeds",
     edits: [{
       file: "server/log/feed_reader.ts",
-      find: "if (lastNumber(entry.key) !== expected) return false;",
+      find: "if (number !== expected && !hasEvents) return false;",
       replace: "",
     }, {
       file: "server/log/feed_reader.ts",
@@ -399,8 +401,7 @@ export const MUTANTS: readonly Mutant[] = [
       replace: "return true;",
     }, {
       file: "server/log/feed_reader.ts",
-      find:
-        "if (startedAtMs - this.#completeAtMs >= FEED_MS / 2) this.#hasMissed = true;",
+      find: "if (wasAway) this.#hasMissed = true;",
       replace: "",
     }],
   },
@@ -427,7 +428,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an answer from another life does not wait for its end to be noticed",
     edits: [{
-      file: "server/functions.ts",
+      file: "server/calls.ts",
       find: "if (store.epoch !== epoch || store.version < version)",
       replace: "if (store.epoch === epoch && store.version < version)",
     }],
@@ -447,7 +448,7 @@ export const MUTANTS: readonly Mutant[] = [
       find: "throw source.isResent ? inDoubt(error) : error;",
       replace: "throw error;",
     }, {
-      file: "server/functions.ts",
+      file: "server/calls.ts",
       find: "return frame.resent ? { ...answer, frame: doubtful } : answer;",
       replace: "void doubtful; return answer;",
     }],
@@ -490,3 +491,6 @@ export const MUTANTS: readonly Mutant[] = [
     }],
   },
 ];
+
+/** All of them. */
+export const MUTANTS: readonly Mutant[] = [...STORE_MUTANTS, ...WRITE_MUTANTS];

@@ -8,7 +8,7 @@ import type { AnyMutator, MutatorContext } from "../../protocol/contract.ts";
 import { runRecipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
-import { isDisjoint, ShiftedArrays } from "../../protocol/overlap.ts";
+import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Origin } from "../log/records.ts";
@@ -114,11 +114,11 @@ function laterThan(
 /** Whether a patch means behind all that came what it meant where it was made. */
 function isUntouched(patch: Patch, { all, foreign }: Later): boolean {
   const others = new Set(foreign);
-  const shifted = new ShiftedArrays();
   // From the end: what others wrote does not know of the own writes behind it.
+  let laters: readonly Patch[] = [patch];
   for (const mutation of all.toReversed()) {
-    if (!others.has(mutation)) shifted.add(mutation.patch);
-    else if (!isDisjoint(mutation.patch, patch, shifted)) return false;
+    if (!others.has(mutation)) laters = [mutation.patch, ...laters];
+    else if (firstTouched(mutation.patch, laters) >= 0) return false;
   }
   return true;
 }
