@@ -61,7 +61,8 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "server/stores/client_changes.ts",
-        find: "else if (firstTouched(other, laters) >= 0) return false;",
+        find:
+          "else if (firstTouched(mutation.patch, laters) >= 0) return false;",
         replace: "",
       },
     ],
@@ -132,9 +133,9 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "server/stores/commit_queue.ts",
-        find: "return this.#guard(state, made, source.writer);",
+        find: "const guarded = this.#guard(state, made, source.writer);",
         replace:
-          "return source.forgetsRefusal === undefined ? this.#guard(state, made, source.writer) : made;",
+          "const guarded = source.forgetsRefusal === undefined ? this.#guard(state, made, source.writer) : made;",
       },
     ],
   },
@@ -153,9 +154,9 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "server/stores/joint_delivery.ts",
-        find: "if (!receiver) return subscriber.patched(fanout, delivery);",
+        find: "if (!receiver) return subscriber.patched(from, delivery);",
         replace:
-          "if (receiver || !receiver) return subscriber.patched(fanout, delivery);",
+          "if (receiver || !receiver) return subscriber.patched(from, delivery);",
       },
     ],
   },
@@ -164,8 +165,8 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "client/pending.ts",
-        find: "request?.number === undefined || !landed.has(request.number)",
-        replace: "request?.number === undefined || landed.size >= 0",
+        find: "return !entry.hasLanded;",
+        replace: "return true;",
       },
     ],
   },
@@ -174,10 +175,9 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "client/pending.ts",
-        find:
-          "this.#entries = this.#entries.filter(({ request }) =>\n      request?.number",
+        find: "entry.hasLanded = number !== undefined && landed.has(number);",
         replace:
-          "this.#entries = this.#entries.filter(({ isGuess, request }) =>\n      isGuess || request?.number",
+          "entry.hasLanded = !entry.isGuess && number !== undefined && landed.has(number);",
       },
     ],
   },
