@@ -105,9 +105,11 @@ function laterThan(
   // The same batch may write to the store several times.
   const isOwn = ({ origin: other }: RecentMutation) =>
     other?.session === origin.session && own.has(other.call);
-  if (all.some((mutation) => mutation.isOpaque && isOwn(mutation))) {
-    return undefined;
-  }
+  // Of the same batch it would be so each time: what follows is made on what there is.
+  const isMisjudged = (mutation: RecentMutation) =>
+    mutation.isOpaque && isOwn(mutation) &&
+    mutation.origin?.call !== origin.call;
+  if (all.some(isMisjudged)) return undefined;
   return { all, foreign: all.filter((mutation) => !isOwn(mutation)) };
 }
 
