@@ -190,6 +190,16 @@ export class Subscription {
     return this.#phase.name === "asked";
   }
 
+  /** Whether the server could not serve it, and is asked again later. */
+  get isRetrying(): boolean {
+    return this.#phase.name === "retrying";
+  }
+
+  /** Whether nothing comes any more while there is a connection: nobody looks at it. */
+  get isLeft(): boolean {
+    return this.#phase.name === "offline";
+  }
+
   /** A request's writes were refused as they were, and are to be made anew. */
   refuse(request: PendingRequest, entries: readonly PendingEntry[]): void {
     const { current } = this;
