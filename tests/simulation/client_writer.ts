@@ -326,6 +326,8 @@ export class ClientWriter {
     const handle = observers.get(store)?.handle;
     if (isBroken || isRestored || truth.of(store).lives.length > 1) return;
     if (!base || base.losses !== losses || handle?.isStale !== false) return;
+    // Of a batch it is one store that others have written to.
+    if (!error.message.includes(`"${store}"`)) return;
     const { version } = error.data as { version: number }; // PROTOCOL.md, section 8
     if (handle.version! >= version) return; // it is not stale
     throw new Breach(
