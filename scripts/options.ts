@@ -47,7 +47,7 @@ export function readOptions<N extends string>(
       continue;
     }
     const value = args[++index];
-    const list = given[name];
+    const list = texts.includes(name) ? given[name] : undefined;
     if (!list && !isNumber(name)) return `"${arg}" is no option`;
     if (!value) return `${arg} has no value`;
     if (list) list.push(value);

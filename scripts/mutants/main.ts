@@ -34,7 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
     texts: ["only"],
   });
   if (typeof options === "string") return refuse(options);
-  const { histories, seed, jobs } = options.numbers as unknown;
+  const { histories, seed, jobs } = options.numbers;
   const { only = [] } = options.texts;
   const unknown = only.find((text) =>
     !MUTANTS.some(({ name }) => name.includes(text))
