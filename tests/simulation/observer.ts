@@ -142,6 +142,8 @@ export class Observer {
       ) {
         const other = this.#neighbour(store);
         if (!other?.isFollowing || other.shows(effect)) continue;
+        // The life that it follows is over: of the next one it knows nothing yet.
+        if (other.shown?.epoch !== effect.epoch) continue;
         throw new Breach(
           `${this.#who} shows "${tag}" in ${this.store}, and not yet in ${store}`,
         );
