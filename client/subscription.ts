@@ -82,6 +82,8 @@ export class Subscription {
   /** Entries that the next frame contains. */
   #landed = 0;
   #told: Json | undefined;
+  /** What a write was made on that was refused last. */
+  #refusedOn: Replicated | undefined;
   #failures = 0;
   #syncedAt: number | undefined;
 
@@ -227,10 +229,23 @@ export class Subscription {
     return this.#phase.name === "asked";
   }
 
+  /** Whether the server could not serve it, and is asked again later. */
+  get isRetrying(): boolean {
+    return this.#phase.name === "retrying";
+  }
+
+  /** Whether nothing comes any more while there is a connection: nobody looks at it. */
+  get isLeft(): boolean {
+    return this.#phase.name === "offline";
+  }
+
   /** A request's writes were refused as they were, and are to be made anew. */
   refuse(request: PendingRequest, entries: readonly PendingEntry[]): void {
     const { current } = this;
     if (!current) return; // they were made on a state
+    // What they were refused for comes before the refusal: if nothing has, it was lost.
+    if (this.#refusedOn === current && this.#phase.name === "live") this.ask();
+    this.#refusedOn = current;
     this.#pending ??= new Pending(current.state);
     this.#pending.refuse(request, entries);
   }

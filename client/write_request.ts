@@ -208,7 +208,7 @@ export class WriteRequest implements Request {
   get isBlocked(): boolean {
     // Made on the state that was refused it would be refused again, and again.
     return this.#isRefused &&
-      [...this.#stores].some((store) => store.isStale && !store.error);
+      [...this.#stores].some((store) => store.isRetrying);
   }
 
   /** @inheritdoc */
@@ -217,7 +217,7 @@ export class WriteRequest implements Request {
     for (const store of this.#stores) {
       // Nothing would come to make it again on.
       this.#failure = store.error;
-      if (this.#failure) return false;
+      if (this.#failure || store.isLeft) return false;
     }
     const pending = this.#pending!; // it was sent
     for (const [store, entries] of groupByStore(this.#entries)) {

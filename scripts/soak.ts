@@ -1,10 +1,6 @@
 /**
  * Runs simulated histories: `deno task soak --histories 100000 --seed 1`.
- *
- * - `--histories N`: how many; 10,000
- * - `--seed S`: the first seed; those after it follow
- * - `--jobs J`: threads; one for each core
- * - `--trace`: shows what was done in a history that fails
+ * `--help` tells all options.
  *
  * @module
  */
@@ -14,14 +10,33 @@ import {
   soak,
   type SoakReport,
 } from "../tests/simulation/soak.ts";
+import { readOptions, usageOf } from "./options.ts";
 
-const OPTIONS = ["histories", "seed", "jobs"] as const;
+const USAGE = `Usage: deno task soak [option …]
+
+  --histories N  how many; 10,000
+  --seed S       the first seed; those after it follow; 1
+  --jobs J       threads; one for each core
+  --trace        shows what was done in a history that fails`;
 
 /** Failures of which more is told than their number. */
 const SHOWN = 20;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { histories, seed, jobs, isTraced } = readOptions(args);
+  const options = readOptions(args, {
+    numbers: {
+      histories: { initial: 10_000, least: 1 },
+      seed: { initial: 1, least: 0 },
+      jobs: { initial: navigator.hardwareConcurrency, least: 1 },
+    },
+    switches: ["trace"],
+  });
+  if (typeof options === "string") {
+    print(usageOf(USAGE, options));
+    return 2;
+  }
+  const { histories, seed, jobs } = options.numbers;
+  const isTraced = options.switches.has("trace");
   const startedAtMs = performance.now();
   const isTerminal = Deno.stdout.isTerminal();
   let toldAtMs = startedAtMs;
@@ -49,32 +64,6 @@ async function main(args: readonly string[]): Promise<number> {
   if (isTerminal) tell("", true);
   print(summaryOf(report, performance.now() - startedAtMs));
   return report.failures.length > 0 ? 1 : 0;
-}
-
-function readOptions(args: readonly string[]) {
-  const values = {
-    histories: 10_000,
-    seed: 1,
-    jobs: navigator.hardwareConcurrency,
-  };
-  let isTraced = false;
-  for (let index = 0; index < args.length; index++) {
-    const arg = args[index]!; // in range
-    if (arg === "--trace") {
-      isTraced = true;
-      continue;
-    }
-    const name = OPTIONS.find((option) => arg === `--${option}`);
-    const value = Number(args[++index]);
-    if (!name || !Number.isSafeInteger(value)) {
-      const known = OPTIONS.map((option) => `--${option} N`).join(", ");
-      throw new TypeError(
-        `Cannot read "${arg} ${args[index]}": options are ${known}, --trace`,
-      );
-    }
-    values[name] = value;
-  }
-  return { ...values, isTraced };
 }
 
 function progressOf(
@@ -105,7 +94,18 @@ function summaryOf(
     ["events", figures.events],
     ["commits", figures.commits],
     ["acknowledged writes", figures.acknowledged],
+    ["of them by clients", figures.ownAcknowledged],
+    ["compared with what shows", figures.readYourWrites],
     ["states shown to clients", figures.shown],
+    ["made again by clients", figures.rebases],
+    ["in conflict", figures.conflicts],
+    ["messages lost, doubled", figures.lostMessages + figures.doubledMessages],
+    ["connections refused, cut", figures.refusedConnections + figures.cuts],
+    ["servers started again", figures.restarts],
+    ["clocks that jumped", figures.clockJumps],
+    ["watches that broke", figures.brokenWatches],
+    ["entries expired", figures.expiries],
+    ["snapshots taken", figures.compactions],
     ["histories", histories],
     ["failed", failures.length],
   ] as const;

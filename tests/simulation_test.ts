@@ -6,6 +6,23 @@ const HISTORIES = 5_000;
 /** Any number will do; a fixed one keeps a green run green. */
 const SEED = 1;
 
+/** What must have happened in all of them, and go wrong: about half of what does. */
+const LEAST = {
+  ownAcknowledged: 0,
+  readYourWrites: 0,
+  rebases: 0,
+  conflicts: 0,
+  lostMessages: 0,
+  doubledMessages: 0,
+  refusedConnections: 0,
+  cuts: 0,
+  clockJumps: 0,
+  expiries: 0,
+  compactions: 0,
+  restarts: 0,
+  brokenWatches: 0,
+};
+
 Deno.test(`Simulator: ${HISTORIES} histories keep every promise`, async () => {
   const { histories, failures, figures } = await soak({
     seed: SEED,
@@ -21,4 +38,8 @@ Deno.test(`Simulator: ${HISTORIES} histories keep every promise`, async () => {
   // A simulation in which little happens would pass, too.
   assert.ok(figures.acknowledged > 10 * HISTORIES, JSON.stringify(figures));
   assert.ok(figures.shown > 10 * HISTORIES, JSON.stringify(figures));
+  for (const [name, least] of Object.entries(LEAST)) {
+    const figure = figures[name as keyof typeof LEAST]; // one of its keys
+    assert.ok(figure >= least, `${name}: ${figure} of ${least}`);
+  }
 });

@@ -17,6 +17,22 @@ const PARTS = [
   "tests/simulation",
 ];
 
+/** What came of the search for a mistake. */
+export interface Finding {
+  /**
+   * - `"check"`: a check of the simulator has failed.
+   * - `"death"`: the process has died of it.
+   * - `"survived"`: no history has failed.
+   * - `"late"`: it has not ended within its time.
+   * - `"tool"`: no history could be run at all, which says nothing of the mistake.
+   */
+  readonly kind: "check" | "death" | "survived" | "late" | "tool";
+  /** Histories that there have been. */
+  readonly after: number;
+  /** What was said; empty where nothing failed. */
+  readonly failure: string;
+}
+
 /** A folder with a copy; deleted when disposed of. */
 export class ScratchCopy implements AsyncDisposable {
   readonly #path: string;
@@ -52,18 +68,14 @@ export class ScratchCopy implements AsyncDisposable {
     };
   }
 
-  /**
-   * Runs histories until one fails, and says what it was; undefined: none did.
-   *
-   * @throws {Error} if the simulator cannot run at all.
-   */
+  /** Runs histories until one fails. */
   async findFailure(
     { seed, histories, timeoutMs }: {
       seed: number;
       histories: number;
       timeoutMs: number;
     },
-  ): Promise<{ after: number; failure: string } | undefined> {
+  ): Promise<Finding> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
@@ -85,21 +97,55 @@ export class ScratchCopy implements AsyncDisposable {
     }, timeoutMs);
     const { code, stdout, stderr } = await child.output();
     clearTimeout(timer);
-    const lines = new TextDecoder().decode(stdout).trim().split("\n");
-    const [last = ""] = lines.slice(-1);
-    // A mistake that makes the product loop for ever is noticed, too.
-    if (isLate) {
-      return { after: Number(last) || 0, failure: "It never ends" };
-    }
-    if (code === 0) return undefined;
-    if (code === 1) return JSON.parse(last);
-    const reason = new TextDecoder().decode(stderr).trim();
-    return { after: Number(last) || 0, failure: reason.split("\n")[0] ?? "" };
+    const text = new TextDecoder();
+    return findingOf({
+      code,
+      isLate,
+      stdout: text.decode(stdout),
+      stderr: text.decode(stderr),
+    });
   }
 
   /** Deletes the copy. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Deno.remove(this.#path, { recursive: true });
+  }
+}
+
+/** What a process has found, by what it said and how it ended. */
+export function findingOf(
+  { code, isLate, stdout, stderr }: {
+    code: number;
+    isLate: boolean;
+    stdout: string;
+    stderr: string;
+  },
+): Finding {
+  const lines = stdout.split("\n");
+  // The product may print, too: what is not the simulator's is passed over.
+  const told = lines.flatMap((line) => toldBy(line));
+  const { after = 0, failure } = told.at(-1) ?? {};
+  if (code === 1 && failure !== undefined) {
+    return { kind: "check", after, failure };
+  }
+  if (isLate) return { kind: "late", after, failure: "" };
+  if (code === 0) return { kind: "survived", after, failure: "" };
+  // It begins by saying that there was no history yet.
+  const isRunning = told.length > 0;
+  const said = stderr.split("\n").find((line) => line.trim() !== "") ?? "";
+  const reason = said.trim() || `it ended with code ${code}`;
+  return { kind: isRunning ? "death" : "tool", after, failure: reason };
+}
+
+function toldBy(line: string): { after: number; failure?: string }[] {
+  try {
+    const told: unknown = JSON.parse(line);
+    if (typeof told !== "object" || told === null) return [];
+    const { after, failure } = told as { after?: unknown; failure?: unknown };
+    if (typeof after !== "number") return [];
+    return [{ after, ...(typeof failure === "string" && { failure }) }];
+  } catch {
+    return [];
   }
 }
 

@@ -316,7 +316,27 @@ export class ClientWriter {
     );
   }
 
-  #failed(person: Person, { store, tag, own }: Writing, error: unknown): void {
+  /** Who is told of a conflict has seen what it is about. */
+  #checkConflict(
+    { observers, losses }: Person,
+    { store, tag, base }: Writing,
+    error: HeadwaterError,
+  ): void {
+    const { truth, plan: { isBroken }, isRestored } = this.#world;
+    const handle = observers.get(store)?.handle;
+    if (isBroken || isRestored || truth.of(store).lives.length > 1) return;
+    if (!base || base.losses !== losses || handle?.isStale !== false) return;
+    // Of a batch it is one store that others have written to.
+    if (!error.message.includes(`"${store}"`)) return;
+    const { version } = error.data as { version: number }; // PROTOCOL.md, section 8
+    if (handle.version! >= version) return; // it is not stale
+    throw new Breach(
+      `"${tag}" is in conflict with ${store} at ${version}, which its client shows at ${handle.version}`,
+    );
+  }
+
+  #failed(person: Person, writing: Writing, error: unknown): void {
+    const { store, tag, own } = writing;
     const world = this.#world;
     person.own.end(own);
     world.note(`${person.name} is told of ${tag}: ${error}`);
@@ -324,7 +344,10 @@ export class ClientWriter {
     const hasExpired = String(error).includes("was deleted");
     const isConflict = error instanceof HeadwaterError &&
       error.code === "conflict";
-    if (isConflict) this.conflicts++;
+    if (isConflict) {
+      this.conflicts++;
+      this.#checkConflict(person, writing, error);
+    }
     if (world.isWell && !hasExpired) {
       throw new Breach(`Nothing is wrong, yet a write fails: ${error}`);
     }

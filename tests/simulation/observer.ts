@@ -25,6 +25,10 @@ export class Observer {
   /** State of the server whose moment that is. */
   #located: Ledger | undefined;
   readonly #fail: (error: unknown) => void;
+  readonly #losses: () => number;
+  readonly #neighbour: (store: string) => Observer | undefined;
+  /** How often the client had lost its connection when all changes came last. */
+  #followedAt: number | undefined;
   #isRefused = false;
   #isOver = false;
   /** States that it was shown. */
@@ -33,8 +37,12 @@ export class Observer {
   /** Subscribes `client` to `store`. */
   constructor(
     client: Client,
-    { who, store, truth, own, isBroken, isRestored, fail }: {
+    { who, store, truth, own, losses, neighbour, isBroken, isRestored, fail }: {
       who: string;
+      /** How often the client has lost its connection. */
+      losses: () => number;
+      /** How the client sees another store. */
+      neighbour: (store: string) => Observer | undefined;
       /** What the client has written. */
       own: OwnWrites;
       /** Whether messages are lost and repeated on the way. */
@@ -50,6 +58,8 @@ export class Observer {
     this.store = store;
     this.#truth = truth;
     this.#own = own;
+    this.#losses = losses;
+    this.#neighbour = neighbour;
     this.#fail = fail;
     this.#isBroken = isBroken;
     this.#isRestored = isRestored;
@@ -75,6 +85,16 @@ export class Observer {
   /** The server has said that it cannot serve the store at the moment. */
   refused(): void {
     this.#isRefused = true;
+    this.#followedAt = undefined;
+  }
+
+  /** Whether every change has reached it since it was shown something last. */
+  get isFollowing(): boolean {
+    return this.#followedAt === this.#losses() && !this.handle.isStale;
+  }
+
+  #follows(): void {
+    this.#followedAt = this.handle.isStale ? undefined : this.#losses();
   }
 
   /** The store was deleted. */
@@ -95,7 +115,9 @@ export class Observer {
 
   #show(): void {
     this.count++;
+    const before = this.#shown;
     const server = this.#locate();
+    if (before) this.#checkTogether(before, server);
     // What was pending is not made any more, one by one.
     if (this.#isOver) return;
     this.#own.check(this.handle, {
@@ -103,6 +125,30 @@ export class Observer {
       isExact: !this.#isBroken && !this.#isRestored(),
       fail: this.#fail,
     });
+  }
+
+  /** What takes effect together comes together to who follows all of it. */
+  #checkTogether(before: Moment, now: Moment): void {
+    if (this.#isBroken || this.#isRestored() || before.epoch !== now.epoch) {
+      return;
+    }
+    const isFollowed = this.isFollowing;
+    this.#follows();
+    if (!isFollowed) return;
+    const truth = this.#truth.of(this.store);
+    for (const tag of truth.tagsOf(now.epoch, before.version, now.version)) {
+      for (
+        const { store, effect } of this.#truth.togetherWith(this.store, tag)
+      ) {
+        const other = this.#neighbour(store);
+        if (!other?.isFollowing || other.shows(effect)) continue;
+        // The life that it follows is over: of the next one it knows nothing yet.
+        if (other.shown?.epoch !== effect.epoch) continue;
+        throw new Breach(
+          `${this.#who} shows "${tag}" in ${this.store}, and not yet in ${store}`,
+        );
+      }
+    }
   }
 
   /** Finds the moment of what the server has sent last. */

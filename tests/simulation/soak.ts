@@ -4,7 +4,7 @@
  * @module
  */
 import { type HistoryFigures, NO_FIGURES } from "./history.ts";
-import type { Assignment, Result } from "./worker.ts";
+import type { Assignment, Result, Said } from "./worker.ts";
 
 /** Histories that a thread is given at once: the last one to end is waited for. */
 const CHUNK = 10;
@@ -67,12 +67,20 @@ export function commandOf({ seed }: Failure): string {
   return `deno task soak --seed ${seed} --histories 1 --trace`;
 }
 
-function ask(worker: Worker, assignment: Assignment): Promise<Result[]> {
+function ask(
+  worker: Worker,
+  assignment: Assignment,
+): Promise<readonly Result[]> {
+  let seed = assignment.from;
   return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<Result[]>) => resolve(data);
+    worker.onmessage = ({ data }: MessageEvent<Said>) => {
+      if ("results" in data) resolve(data.results);
+      else seed = data.begins;
+    };
     worker.onerror = (event) => {
       event.preventDefault();
-      reject(new Error(`A thread ended: ${event.message}`));
+      const message = `A thread ended at seed ${seed}: ${event.message}`;
+      reject(new Error(message));
     };
     worker.postMessage(assignment);
   });

@@ -69,6 +69,8 @@ class StoreTruth {
   readonly lives: Life[] = [];
   /** What was written under each tag, by the versions that did it. */
   readonly effects = new Map<string, Effect[]>();
+  /** Tags of each version of each epoch. */
+  readonly #tags = new Map<string, Map<number, string[]>>();
   /** Numbered writes that took effect. */
   readonly #origins = new Set<string>();
   readonly #expectations: Expectations;
@@ -132,6 +134,15 @@ class StoreTruth {
       }
     }
     return moments;
+  }
+
+  /** Tags that were written to an epoch above one version, up to another. */
+  tagsOf(epoch: string, from: number, to: number): string[] {
+    const tags: string[] = [];
+    for (let version = from + 1; version <= to; version++) {
+      tags.push(...this.#tags.get(epoch)?.get(version) ?? []);
+    }
+    return tags;
   }
 
   /** States of an epoch from one version on, up to the one before another. */
@@ -208,6 +219,9 @@ class StoreTruth {
       throw new Breach(`"${tag}" was written to ${this.name} twice`);
     }
     this.effects.set(tag, [...effects, effect]);
+    const tags = this.#tags.get(effect.epoch) ?? new Map<number, string[]>();
+    this.#tags.set(effect.epoch, tags);
+    tags.set(effect.version, [...tags.get(effect.version) ?? [], tag]);
   }
 }
 
@@ -262,6 +276,21 @@ export class Truth {
   ): void {
     const keys = parts.map(({ store, tag }) => `${store} ${tag}`);
     for (const key of keys) this.#expectations.together.set(key, keys);
+  }
+
+  /** What takes effect along with a write, but for itself. */
+  togetherWith(
+    store: string,
+    tag: string,
+  ): { readonly store: string; readonly effect: Effect }[] {
+    const { together, repeatable } = this.#expectations;
+    const key = `${store} ${tag}`;
+    return (together.get(key) ?? []).flatMap((other) => {
+      const [name = "", tag = ""] = other.split(" ");
+      const [effect, ...more] = this.of(name).effects.get(tag) ?? [];
+      const isPlain = effect && more.length === 0 && !repeatable.has(tag);
+      return other !== key && isPlain ? [{ store: name, effect }] : [];
+    });
   }
 
   /** A tag may take effect again. */

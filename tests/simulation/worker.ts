@@ -22,13 +22,23 @@ export type Result =
     readonly trace: readonly string[];
   };
 
+/** What a worker says: which history it begins, and what came of all of them. */
+export type Said = { readonly begins: number } | {
+  readonly results: readonly Result[];
+};
+
 self.onmessage = async ({ data }: MessageEvent<Assignment>) => {
   const results: Result[] = [];
   for (let seed = data.from; seed < data.from + data.count; seed++) {
+    say({ begins: seed });
     results.push(await resultOf(seed));
   }
-  self.postMessage(results);
+  say({ results });
 };
+
+function say(what: Said): void {
+  self.postMessage(what);
+}
 
 async function resultOf(seed: number): Promise<Result> {
   try {

@@ -325,6 +325,8 @@ export class World {
       store,
       truth,
       own: person.own,
+      losses: () => person.losses,
+      neighbour: (store) => person.observers.get(store),
       isBroken,
       isRestored: () => this.#isRestored,
       fail,
