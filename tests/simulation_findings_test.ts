@@ -60,3 +60,20 @@ Deno.test("answerSubscription() sends the state where what was missed is longer"
   const isThere = () => page.getState()?.text === "end 29";
   await simulation.until(isThere, { limitMs: 1_000 });
 });
+
+Deno.test("Server: a write to a server that cannot open its KV is told so, not what the KV said", async () => {
+  await using simulation = createSimulation({ seed: 1 });
+  simulation.kv.faults.locked = 1;
+  const started = simulation.launchServer(define);
+  started.listening.catch(() => {});
+  const writing = started.server.store<Page>("Page")!.update((draft) => {
+    draft.text = "early";
+  });
+  await assert.rejects(simulation.until(writing), (error) => {
+    assert.ok(error instanceof HeadwaterError);
+    assert.equal(error.code, "unavailable");
+    assert.equal(error.outcome, "notApplied");
+    return true;
+  });
+  simulation.kv.faults.locked = 0;
+});
