@@ -462,10 +462,12 @@ export class Outbox {
     if (!first.request.isLasting || !journal?.isOn) return true;
     if (first.number !== undefined && journal.isSafe(first)) return true;
     let room = MAX_WRITES_IN_FLIGHT - this.#writesInFlight;
+    let isBehind = false;
     for (const call of this.#due) {
+      isBehind ||= call === first;
+      if (!isBehind || call.number !== undefined) continue;
       // Numbers are used in order: behind another request they have to wait.
       if (!call.request.isLasting || room-- === 0) break;
-      if (call.number !== undefined) continue;
       call.number = this.#nextNumber++;
       this.#sent.set(call.number, call);
     }

@@ -186,7 +186,10 @@ export class Pending {
     const isLost = this.#entries.every((entry) => entry.request !== request);
     if (isLost) this.#insert(request, entries);
     this.#outdate(request);
-    for (const entry of entries) entry.sent = undefined;
+    for (const entry of entries) {
+      entry.sent = undefined;
+      entry.hasLanded = false;
+    }
   }
 
   /** A request's writes as they are to be sent. */

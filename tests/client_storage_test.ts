@@ -270,16 +270,21 @@ Deno.test("ClientOptions.storage sends nothing before it is kept with its number
   await tab.ready();
   await until(() => browser.disk.saves > 0);
   const release = browser.disk.holdSaves();
-  const written = tab.handle.update(push("c"));
-  // What is sent behind it has an answer, so it would have been sent.
-  await assert.rejects(within(
-    browser.open({ storage: undefined }).client.call("none"),
-  ));
+  const written = [tab.handle.update(push("c"))];
+  const other = browser.open({ storage: undefined });
+  for (let turn = 0; turn < 10; turn++) {
+    written.push(tab.client.mutate("add", `${turn}`));
+    // Long enough for it to be sent and committed, if it was to be sent.
+    await assert.rejects(within(other.client.call("none")));
+  }
   assert.deepEqual(idsOf(await browser.board.get()), ["a", "b"]);
-  assert.equal(tab.client.unackedCount, 1);
+  assert.equal(tab.client.unackedCount, 11);
   release();
-  await within(written);
-  assert.deepEqual(idsOf(await browser.board.get()), ["a", "b", "c"]);
+  await within(Promise.all(written));
+  assert.deepEqual(
+    idsOf(await browser.board.get()),
+    ["a", "b", "c", ...Array(10).keys().map(String)],
+  );
 });
 
 Deno.test("ClientOptions.storage refuses a patch whose recipe is gone if others changed the same, and no other", async () => {
@@ -423,6 +428,22 @@ Deno.test("ClientOptions.storage keeps the state of a store that nobody looks at
   await until(() => !browser.disk.records.has("state:Other"));
 });
 
+Deno.test("ClientOptions.storage drops the state of a store that may not be read any more", async () => {
+  await using browser = await startBrowser();
+  let mayRead = true;
+  browser.server.createStore("Other", { read: () => mayRead });
+  const first = browser.open();
+  await within(first.client.subscribe("Other").ready());
+  await until(() => browser.disk.records.has("state:Other"));
+  first.vanish();
+  mayRead = false;
+  const second = browser.open();
+  second.client.subscribe("Other");
+  await until(() => second.errors.length > 0);
+  assert.deepEqual(second.errors.map(({ code }) => code), ["forbidden"]);
+  await until(() => !browser.disk.records.has("state:Other"));
+});
+
 Deno.test("ClientOptions.storage: one tab keeps, the other works without and takes over what is left", async () => {
   await using browser = await startBrowser();
   const first = browser.open();
@@ -490,6 +511,63 @@ Deno.test("ClientOptions.storage: what the tab before had sent goes on in its se
   second.client.destroy();
 });
 
+Deno.test("ClientOptions.storage: who takes over has the answers to what it has sent itself before", async () => {
+  await using browser = await startBrowser();
+  await using other = await startProxy(browser.server.port);
+  const first = browser.open();
+  await first.ready();
+  const second = new Tab(other, browser.disk.openPage());
+  await second.ready();
+  browser.proxy.stall();
+  first.client.mutate("add", "left").catch(() => {});
+  await until(() => idsOf(second.handle.getState())?.includes("left"));
+  other.stall();
+  const own = second.client.mutate("add", "own");
+  await until(async () => (await browser.board.get()).items.length === 4);
+  first.vanish();
+  // It has the lock, and has made sure of numbers of its own in that session.
+  await until(() =>
+    JSON.parse(browser.disk.records.get("session")!).lives === 1
+  );
+  assert.equal(second.client.unackedCount, 1);
+  other.resume();
+  await within(own);
+  await until(() => second.client.clientId !== undefined);
+  await second.settled();
+  await within(second.handle.update(push("new")));
+  assert.deepEqual(idsOf(await browser.board.get()), [
+    "a",
+    "b",
+    "left",
+    "own",
+    "new",
+  ]);
+  assert.deepEqual(second.errors, []);
+  second.client.destroy();
+});
+
+Deno.test("ClientOptions.storage: what has a number and was not sent is as good as new in another session", async () => {
+  await using browser = await startBrowser();
+  const { port } = browser.server;
+  const tab = browser.open();
+  await tab.ready();
+  await until(() => browser.disk.saves > 0);
+  const release = browser.disk.holdSaves();
+  const written = ["c", "d"].map((id) => tab.client.mutate("add", id));
+  await until(() => tab.client.unackedCount === 2);
+  await browser.server.close();
+  // It knows nothing of the session, as it has another KV.
+  await using next = createServer({ app, kv: ":memory:" });
+  const board = next.createStore("Board", { write: true });
+  await next.listen({ port, host: "127.0.0.1" });
+  await until(() => !tab.handle.isStale);
+  release();
+  await within(Promise.all(written));
+  await within(tab.client.mutate("add", "e"));
+  assert.deepEqual(idsOf(await board.get()), ["a", "b", "c", "d", "e"]);
+  assert.deepEqual(tab.errors, []);
+});
+
 Deno.test("client.destroy() leaves what is unsent in the storage, and says that its outcome is not known", async () => {
   await using browser = await startBrowser();
   const first = browser.open();
@@ -531,13 +609,19 @@ Deno.test("ClientOptions.storage: what is kept waits where the client stops tryi
   await using browser = await startBrowser();
   const tab = browser.open({ reconnect: false });
   await tab.ready();
+  browser.proxy.stall();
+  const written = tab.handle.update(push("c"));
+  await until(async () => (await browser.board.get()).items.length === 3);
   browser.proxy.cut();
   await until(() => tab.client.status === "closed");
-  const written = tab.handle.update(push("c"));
-  await until(() => writeKeysOf(browser.disk).length === 1);
+  const late = tab.handle.update(push("d"));
+  await until(() => writeKeysOf(browser.disk).length === 2);
+  assert.deepEqual(idsOf(tab.handle.getState()), ["a", "b", "c", "d"]);
+  browser.proxy.resume();
   tab.client.connect(`ws://127.0.0.1:${browser.proxy.port}`);
-  await within(written);
-  assert.deepEqual(idsOf(await browser.board.get()), ["a", "b", "c"]);
+  await within(Promise.all([written, late]));
+  assert.deepEqual(idsOf(await browser.board.get()), ["a", "b", "c", "d"]);
+  assert.deepEqual(tab.errors, []);
 });
 
 Deno.test("ClientOptions.storage that fails is told once, and the client goes on without", async () => {
