@@ -480,7 +480,7 @@ export class World {
     if (this.plan.isBroken) return;
     const { epoch, version: shown } = observer.shown!; // else it shows() anything
     throw new Breach(
-      `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} (epoch ${epoch})`,
+      `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} of epoch ${epoch} (it was written to ${effect.epoch}, life ${effect.life})`,
     );
   }
 }
