@@ -77,16 +77,6 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: "a conflict is told before what it is about",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "const written = isBehind ? this.#positionsOf(parts) : [];",
-        replace: "void isBehind; const written: WrittenTo[] = [];",
-      },
-    ],
-  },
-  {
     name: "a batch is committed one by one",
     edits: [
       {
