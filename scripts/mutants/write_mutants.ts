@@ -88,26 +88,6 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: "the writes of a client are made in any order",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "await before;",
-        replace: "void before;",
-      },
-    ],
-  },
-  {
-    name: "a client's write that is sent again is taken for a new one",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "const { resent: isResent = false } = frame;",
-        replace: "const isResent = false;",
-      },
-    ],
-  },
-  {
     name: "the refusal of a client's write that is sent again is forgotten",
     edits: [
       {
