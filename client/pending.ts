@@ -113,8 +113,10 @@ export class Pending {
   land(numbers: readonly number[]): number {
     const before = this.#entries.length;
     const landed = new Set(numbers);
-    this.#entries = this.#entries.filter(({ request }) =>
-      request?.number === undefined || !landed.has(request.number)
+    this.#entries = this.#entries.filter(({ request, isGuess, sent }) =>
+      request?.number === undefined || !landed.has(request.number) ||
+      // Told once more of what the server has refused since: it is to be made again.
+      (!isGuess && sent === undefined)
     );
     return before - this.#entries.length;
   }

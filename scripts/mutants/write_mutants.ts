@@ -134,8 +134,8 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "client/pending.ts",
-        find: "request?.number === undefined || !landed.has(request.number)",
-        replace: "request?.number === undefined || landed.size >= 0",
+        find: "request?.number === undefined || !landed.has(request.number) ||",
+        replace: "request?.number === undefined || landed.size >= 0 ||",
       },
     ],
   },
@@ -145,9 +145,9 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
       {
         file: "client/pending.ts",
         find:
-          "this.#entries = this.#entries.filter(({ request }) =>\n      request?.number",
+          "this.#entries = this.#entries.filter(({ request, isGuess, sent }) =>\n      request?.number",
         replace:
-          "this.#entries = this.#entries.filter(({ isGuess, request }) =>\n      isGuess || request?.number",
+          "this.#entries = this.#entries.filter(({ request, isGuess, sent }) =>\n      isGuess || request?.number",
       },
     ],
   },

@@ -289,7 +289,11 @@ export class World {
       reportError: this.fail,
     });
     const name = `client ${++this.#names}`;
-    const own = new OwnWrites(name, this.truth);
+    const own = new OwnWrites(
+      name,
+      this.truth,
+      () => this.plan.isBroken && this.#isRestored,
+    );
     this.owns.push(own);
     const person: Person = {
       name,
