@@ -150,7 +150,9 @@ export class Pending {
     const landed = new Set(numbers);
     this.#entries = this.#entries.filter((entry) => {
       const number = entry.request?.number;
-      entry.hasLanded = number !== undefined && landed.has(number);
+      // Told once more of what the server has refused since: it is to be made again.
+      const isOpen = !entry.isGuess && entry.sent === undefined;
+      entry.hasLanded = number !== undefined && landed.has(number) && !isOpen;
       return !entry.hasLanded;
     });
     return before - this.#entries.length;

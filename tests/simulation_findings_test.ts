@@ -77,3 +77,39 @@ Deno.test("Server: a write to a server that cannot open its KV is told so, not w
   });
   simulation.kv.faults.locked = 0;
 });
+
+interface Count {
+  count: number;
+}
+
+/** A count that clients write. */
+function defineCount(server: Server): void {
+  server.createStore<Count>("Total", { count: 0 }, { write: true });
+}
+
+Deno.test("A write whose answer was lost is in doubt while the KV does not tell what became of it", async () => {
+  await using simulation = createSimulation({ seed: 1 });
+  const first = await simulation.startServer(defineCount, { name: "first" });
+  const person = simulation.createClient({ reconnectDelayMs: 50 });
+  const { client } = person;
+  simulation.network.faults.latencyMs = [20, 20];
+  const total = client.subscribe<Count>("Total");
+  await simulation.until(total.ready());
+  for (const link of person.links) link.down.stall();
+  const written = total.update((draft) => void draft.count++);
+  const store = first.server.store<Count>("Total")!;
+  await simulation.until(() => store.peek()?.count === 1);
+  await simulation.startServer(defineCount, { name: "second" });
+  first.crash();
+  await simulation.until(() => client.status === "reconnecting");
+  await simulation.until(() => client.status === "connected");
+  simulation.kv.faults.throwsBefore = 1;
+  await assert.rejects(simulation.until(written), (error) => {
+    assert.ok(error instanceof HeadwaterError);
+    assert.deepEqual([error.code, error.outcome], ["unavailable", "unknown"]);
+    return true;
+  });
+  simulation.kv.faults.throwsBefore = 0;
+  await simulation.until(() => total.getState()?.count === 1);
+  assert.equal(total.getState(), total.getServerState());
+});

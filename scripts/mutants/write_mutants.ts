@@ -78,16 +78,6 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: "a conflict is told before what it is about",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "const written = isBehind ? this.#positionsOf(parts) : [];",
-        replace: "void isBehind; const written: WrittenTo[] = [];",
-      },
-    ],
-  },
-  {
     name: "a batch is committed one by one",
     edits: [
       {
@@ -95,26 +85,6 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
         find: ": await this.#commitTogether(env, parts);",
         replace:
           ": await Promise.all(parts.map((one) => this.#commit(one, queued)));",
-      },
-    ],
-  },
-  {
-    name: "the writes of a client are made in any order",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "await before;",
-        replace: "void before;",
-      },
-    ],
-  },
-  {
-    name: "a client's write that is sent again is taken for a new one",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "const { resent: isResent = false } = frame;",
-        replace: "const isResent = false;",
       },
     ],
   },
@@ -175,9 +145,10 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "client/pending.ts",
-        find: "entry.hasLanded = number !== undefined && landed.has(number);",
+        find:
+          "entry.hasLanded = number !== undefined && landed.has(number) && !isOpen;",
         replace:
-          "entry.hasLanded = !entry.isGuess && number !== undefined && landed.has(number);",
+          "entry.hasLanded = !entry.isGuess && number !== undefined && landed.has(number) && !isOpen;",
       },
     ],
   },

@@ -25,6 +25,7 @@ import {
   writeAndCut,
   writeOffline,
   writeOnAnOldBase,
+  writeToAnEndedLife,
   writeTogether,
 } from "./writing.ts";
 
@@ -105,6 +106,11 @@ const MOVES: readonly Move[] = [
     name: "write on an old base",
     weight: always(3),
     run: writeOnAnOldBase,
+  },
+  {
+    name: "write to an ended life",
+    weight: always(3),
+    run: writeToAnEndedLife,
   },
   {
     name: "write offline",

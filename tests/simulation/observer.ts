@@ -71,6 +71,8 @@ export class Observer {
         fail(error);
       }
     });
+    // Told to who looked before: what was written keeps a store followed.
+    this.#isRefused = this.handle.isStale && this.handle.hasData();
     // Whoever waits is told; here nobody waits.
     this.handle.ready().catch(() => {});
   }

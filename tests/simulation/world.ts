@@ -289,7 +289,11 @@ export class World {
       reportError: this.fail,
     });
     const name = `client ${++this.#names}`;
-    const own = new OwnWrites(name, this.truth);
+    const own = new OwnWrites(
+      name,
+      this.truth,
+      () => this.plan.isBroken && this.#isRestored,
+    );
     this.owns.push(own);
     const person: Person = {
       name,
@@ -480,7 +484,7 @@ export class World {
     if (this.plan.isBroken) return;
     const { epoch, version: shown } = observer.shown!; // else it shows() anything
     throw new Breach(
-      `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} (epoch ${epoch})`,
+      `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} of epoch ${epoch} (it was written to ${effect.epoch}, life ${effect.life})`,
     );
   }
 }

@@ -102,6 +102,34 @@ export async function writeOnAnOldBase(world: World): Promise<void> {
   for (const link of links) link.down.resume();
 }
 
+/** Somebody writes to a life of a store that has ended, and does not know it yet. */
+export async function writeToAnEndedLife(world: World): Promise<void> {
+  const { random, people, client, simulation } = world;
+  const person = random.pick(people);
+  const other = random.pick(people);
+  const store = world.pickDynamicStore();
+  for (const one of [person, other]) world.look(one, store);
+  await simulation.advance(random.integer(20, 150));
+  for (let left = random.integer(1, 2); left > 0; left--) {
+    client.write(person, store, { kind: "insert" });
+  }
+  await simulation.advance(random.integer(20, 200));
+  const { links } = person.running;
+  if (person !== other) { for (const link of links) link.down.stall(); }
+  world.call(other, "remove", [store]);
+  await simulation.advance(random.integer(5, 60));
+  for (const server of simulation.servers) world.update(server, store);
+  world.look(other, store);
+  await simulation.advance(random.integer(5, 60));
+  for (let left = random.integer(1, 4); left > 0; left--) {
+    client.write(other, store, { kind: "insert", isNamed: true });
+  }
+  await simulation.advance(random.integer(5, 60));
+  client.write(person, store, random.pick(LIST_MANNERS));
+  await simulation.advance(random.integer(0, 40));
+  for (const link of links) link.down.resume();
+}
+
 /** Writes queue up while there is no connection, and others write meanwhile. */
 export async function writeOffline(world: World): Promise<void> {
   const { random, people, client, simulation, plan } = world;
