@@ -158,6 +158,15 @@ export class Pending {
     return before - this.#entries.length;
   }
 
+  /** The server's next state contains these requests; returns how many entries were pending. */
+  take(requests: readonly PendingRequest[]): number {
+    const before = this.#entries.length;
+    this.#entries = this.#entries.filter(({ request }) =>
+      !request || !requests.includes(request)
+    );
+    return before - this.#entries.length;
+  }
+
   /**
    * Takes the server's next state, to which `patch` has led; undefined where none
    * has. `isOwn`: it holds nothing but what was landed.

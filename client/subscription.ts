@@ -81,6 +81,8 @@ export class Subscription {
   #pending: Pending | undefined;
   /** Entries that the next frame contains. */
   #landed = 0;
+  /** Requests that were applied, and are not in the state yet. */
+  #confirmed: PendingRequest[] = [];
   #told: Json | undefined;
   /** What a write was made on that was refused last. */
   #refusedOn: Replicated | undefined;
@@ -159,7 +161,10 @@ export class Subscription {
       // A snapshot mends a broken replica, and the next patch may break it again: if
       // that counted as success, a server with such a fault were asked without a pause.
       if (!wasBroken) this.#failures = 0;
-      if (frame.type !== "patch") this.#enter({ name: "live" });
+      if (frame.type !== "patch") {
+        this.#enter({ name: "live" });
+        this.#landed += this.#pending?.take(this.#confirmed.splice(0)) ?? 0;
+      }
       this.#arrive(frame, outcome);
     } catch (error) {
       this.#owner.fail(error as Error); // applyPatch() throws nothing but errors
@@ -211,6 +216,15 @@ export class Subscription {
   /** The next frame contains these calls and writes. */
   own(calls: readonly number[]): void {
     this.#landed += this.#pending?.land(calls) ?? 0;
+  }
+
+  /**
+   * A request was applied. Where nothing arrives just now it stays until something does:
+   * what was made on top of it would else be made again without it.
+   */
+  confirm(request: PendingRequest): void {
+    if (this.isRetrying || this.isAsking) this.#confirmed.push(request);
+    else this.drop(request);
   }
 
   /** Takes a request out that was not applied. */

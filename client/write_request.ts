@@ -105,7 +105,9 @@ export class WriteRequest implements Request {
   /** Its writes have taken effect; `value` is what the server has answered. */
   succeed(value: Json | undefined): void {
     const versions = new Map(value as [string, number][] ?? []); // PROTOCOL.md, section 8
-    this.#drop();
+    for (const store of this.#stores) {
+      if (this.#pending) store.confirm(this.#pending);
+    }
     for (const { name, written } of this.#results) {
       written.resolve({ version: versions.get(name) ?? 0 });
     }

@@ -44,16 +44,16 @@ export class OwnWrites {
   readonly #all: OwnWrite[] = [];
   #pending: OwnWrite[] = [];
 
-  readonly #isSetBackUnheard: () => boolean;
+  readonly #isBroken: boolean;
 
   /** Of the client `who`. */
   constructor(
     who: string,
     truth: Truth,
-    isSetBackUnheard: () => boolean,
+    isBroken: boolean,
   ) {
     this.#who = who;
-    this.#isSetBackUnheard = isSetBackUnheard;
+    this.#isBroken = isBroken;
     this.#truth = truth;
   }
 
@@ -121,9 +121,8 @@ export class OwnWrites {
     const { name: store } = handle;
     const state = handle.getState()!; // there is a moment of it
     for (const [tag, times] of Object.entries(state.writes)) {
-      // What a KV that was set back has lost is shown as one's own again, perhaps before the
-      // message that says so, where messages are lost.
-      if (times === 1 || this.#isSetBackUnheard()) continue;
+      // A refusal that comes twice may be taken for that of what was made again since.
+      if (times === 1 || this.#isBroken) continue;
       throw new Breach(
         `${this.#who} shows "${tag}" ${times} times in ${store}`,
       );
@@ -135,6 +134,8 @@ export class OwnWrites {
 
   /** Nothing is pending: what is shown is the server's state itself. */
   #checkBare(handle: SubscriptionHandle<Ledger>): void {
+    // What is committed is shown by the client until the server can show it.
+    if (handle.isStale) return;
     if (handle.getState() === handle.getServerState()) return;
     throw new Breach(
       `${this.#who} shows ${handle.name} with something that is over`,

@@ -289,11 +289,7 @@ export class World {
       reportError: this.fail,
     });
     const name = `client ${++this.#names}`;
-    const own = new OwnWrites(
-      name,
-      this.truth,
-      () => this.plan.isBroken && this.#isRestored,
-    );
+    const own = new OwnWrites(name, this.truth, this.plan.isBroken);
     this.owns.push(own);
     const person: Person = {
       name,
