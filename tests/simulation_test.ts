@@ -8,19 +8,19 @@ const SEED = 1;
 
 /** What must have happened in all of them, and go wrong: about half of what does. */
 const LEAST = {
-  ownAcknowledged: 0,
-  readYourWrites: 0,
-  rebases: 0,
-  conflicts: 0,
-  lostMessages: 0,
-  doubledMessages: 0,
-  refusedConnections: 0,
-  cuts: 0,
-  clockJumps: 0,
-  expiries: 0,
-  compactions: 0,
-  restarts: 0,
-  brokenWatches: 0,
+  ownAcknowledged: 40_000,
+  readYourWrites: 80_000,
+  rebases: 50_000,
+  conflicts: 1_200,
+  lostMessages: 2_000,
+  doubledMessages: 9_000,
+  refusedConnections: 6_000,
+  cuts: 8_000,
+  clockJumps: 150,
+  expiries: 2_000,
+  compactions: 4_500,
+  restarts: 2_200,
+  brokenWatches: 600,
 };
 
 Deno.test(`Simulator: ${HISTORIES} histories keep every promise`, async () => {

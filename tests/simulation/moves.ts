@@ -19,6 +19,7 @@ import {
 } from "./sequences.ts";
 import type { World } from "./world.ts";
 import {
+  editOneList,
   leaveWithWritesPending,
   MANNERS,
   writeAgainstOthers,
@@ -101,6 +102,11 @@ const MOVES: readonly Move[] = [
     name: "write against others",
     weight: always(6),
     run: writeAgainstOthers,
+  },
+  {
+    name: "edit one list",
+    weight: ({ people }) => people.length > 1 ? 4 : 0,
+    run: editOneList,
   },
   {
     name: "write on an old base",

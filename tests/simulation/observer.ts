@@ -20,6 +20,7 @@ export class Observer {
   readonly #truth: Truth;
   readonly #own: OwnWrites;
   readonly #isBroken: boolean;
+  readonly #comesTogether: () => boolean;
   readonly #isRestored: () => boolean;
   #shown: Moment | undefined;
   /** State of the server whose moment that is. */
@@ -37,7 +38,18 @@ export class Observer {
   /** Subscribes `client` to `store`. */
   constructor(
     client: Client,
-    { who, store, truth, own, losses, neighbour, isBroken, isRestored, fail }: {
+    {
+      who,
+      store,
+      truth,
+      own,
+      losses,
+      neighbour,
+      isBroken,
+      comesTogether,
+      isRestored,
+      fail,
+    }: {
       who: string;
       /** How often the client has lost its connection. */
       losses: () => number;
@@ -47,6 +59,8 @@ export class Observer {
       own: OwnWrites;
       /** Whether messages are lost and repeated on the way. */
       isBroken: boolean;
+      /** Whether transactions come in one message. */
+      comesTogether: () => boolean;
       /** Whether the KV was set back. */
       isRestored: () => boolean;
       store: string;
@@ -62,6 +76,7 @@ export class Observer {
     this.#neighbour = neighbour;
     this.#fail = fail;
     this.#isBroken = isBroken;
+    this.#comesTogether = comesTogether;
     this.#isRestored = isRestored;
     this.handle = client.subscribe<Ledger>(store, () => {
       try {
@@ -131,9 +146,7 @@ export class Observer {
 
   /** What takes effect together comes together to who follows all of it. */
   #checkTogether(before: Moment, now: Moment): void {
-    if (this.#isBroken || this.#isRestored() || before.epoch !== now.epoch) {
-      return;
-    }
+    if (!this.#comesTogether() || before.epoch !== now.epoch) return;
     const isFollowed = this.isFollowing;
     this.#follows();
     if (!isFollowed) return;

@@ -319,7 +319,7 @@ export class World {
   look(person: Person, store: string): void {
     if (person.observers.has(store)) return;
     const { name: who, running: { client } } = person;
-    const { truth, fail, plan: { isBroken } } = this;
+    const { truth, fail, plan: { isBroken, isLong } } = this;
     const observer = new Observer(client, {
       who,
       store,
@@ -328,6 +328,8 @@ export class World {
       losses: () => person.losses,
       neighbour: (store) => person.observers.get(store),
       isBroken,
+      // Who slept past the feeds reads stores one by one.
+      comesTogether: () => !isLong && !isBroken && !this.#isRestored,
       isRestored: () => this.#isRestored,
       fail,
     });

@@ -76,6 +76,29 @@ export async function writeAgainstOthers(world: World): Promise<void> {
   }
 }
 
+/** Everybody edits one list at once. */
+export async function editOneList(world: World): Promise<void> {
+  const { random, people, client, simulation } = world;
+  const store = world.pickStore();
+  for (const person of people) world.look(person, store);
+  await simulation.advance(random.integer(20, 100));
+  const writer = random.pick(people);
+  for (let left = 4; left > 0; left--) {
+    client.write(writer, store, { kind: "insert" });
+  }
+  await simulation.advance(random.integer(40, 200));
+  for (let round = random.integer(1, 3); round > 0; round--) {
+    for (const person of people) {
+      // What it removes first moves what it marks then.
+      const kinds = ["insert", "insert", "remove", "both", "both"] as const;
+      for (let left = random.integer(1, 2); left > 0; left--) {
+        client.write(person, store, { kind: random.pick(kinds) });
+      }
+    }
+    await simulation.advance(random.integer(0, 20));
+  }
+}
+
 /** Somebody does not hear what others write, and writes. */
 export async function writeOnAnOldBase(world: World): Promise<void> {
   const { random, people, client, simulation } = world;
