@@ -639,8 +639,3 @@ function bytesTo(commits: readonly Commit[], kind: string): number {
 function isOfStore(key: KvKey): boolean {
   return ["head", "log", "blob"].includes(String(key[1]));
 }
-
-/** Commits that make a snapshot reachable. */
-function isFlip(commit: Commit): boolean {
-  return writes("head")(commit) && commit.deletes.some(keyOf("pending"));
-}

@@ -60,9 +60,13 @@ function follow(
   }, { signal });
   document.addEventListener("pointerup", () => end(true), { signal });
   document.addEventListener("pointercancel", () => end(false), { signal });
-  document.addEventListener("keydown", ({ key }) => key === "Escape" && end(false), {
-    signal,
-  });
+  document.addEventListener(
+    "keydown",
+    ({ key }) => key === "Escape" && end(false),
+    {
+      signal,
+    },
+  );
 }
 
 /** Makes the copy that follows the pointer. */
