@@ -24,6 +24,8 @@ export interface Answer {
   readonly doubtful?: Uint8Array<ArrayBuffer>;
   /** The number is not used up: what comes with it next is something else. */
   readonly isFree?: boolean;
+  /** A refusal that another server would not know of: who asks again is not told it. */
+  readonly isUnrecorded?: boolean;
   /** It was stopped before it had an answer. */
   readonly isAborted?: boolean;
 }

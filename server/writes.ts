@@ -81,11 +81,15 @@ export class Writes {
     frame: MutateFrame,
   ): Promise<Answer> {
     const { session } = client;
-    const answer = await session.answer(
-      frame.id,
-      frame.oldest,
-      () => this.#answer(env, client, frame),
-    );
+    const ask = () =>
+      session.answer(
+        frame.id,
+        frame.oldest,
+        () => this.#answer(env, client, frame),
+      );
+    let answer = await ask();
+    // Another server may have made it since the run that this one has begun.
+    while (frame.resent && answer.isUnrecorded) answer = await ask();
     const { doubtful = answer.frame } = answer;
     return frame.resent ? { ...answer, frame: doubtful } : answer;
   }
@@ -108,10 +112,13 @@ export class Writes {
     const encode = (outcome: "notApplied" | "unknown") =>
       encodeFrame({ type: "res", id, error: { ...body, outcome } });
     const { outcome = "notApplied", code } = body;
+    const isUnrecorded = !frame.resent && outcome === "notApplied" &&
+      !NOT_NOW.has(code);
     return {
       frame: encode(outcome === "unknown" ? "unknown" : "notApplied"),
       written,
-      ...(FREE.has(code) && { isFree: true }),
+      ...((FREE.has(code) || isUnrecorded) && { isFree: true }),
+      ...(isUnrecorded && { isUnrecorded }),
       // What is refused now may have been made by another server.
       ...(NOT_NOW.has(code) && { doubtful: encode("unknown") }),
       ...(code === "forbidden" && { doubtful: encode("unknown") }),

@@ -152,7 +152,7 @@ export interface QueueLimits {
 const MUTATIONS_PER_COMMIT = 1_000;
 
 /** Errors of a write that was not tried for good: its number stays free. */
-const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase", "conflict"]);
+const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase"]);
 
 /** What a run of the queue begins with. */
 export interface RunStart {
