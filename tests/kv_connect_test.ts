@@ -199,7 +199,7 @@ denokvTest(
           if (value?.[0]?.value instanceof Uint8Array) return value[0].value;
         }
       })();
-      const options = { ms: 5_000, describe: () => "the bell" };
+      const options = { ms: 20_000, describe: () => "the bell" };
       assert.deepEqual(await within(heard, options), ONE);
       await watch.cancel();
     } finally {

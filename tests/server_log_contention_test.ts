@@ -163,7 +163,7 @@ for (const how of ["not loaded", "loaded, without subscribers"]) {
     await writer.counter.init();
     if (how !== "not loaded") await reader.counter.init();
     // The sweep at its start is over.
-    await until(() => reader.kv.reads.some(readOf("pending")));
+    await until(() => reader.kv.reads.some(readOf("expiry")));
     const { length: commitsBefore } = reader.kv.commits;
     const { length: readsBefore } = reader.kv.reads;
     await compete([writer], { depth: 8, commits: 300 });
