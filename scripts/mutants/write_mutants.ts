@@ -89,16 +89,6 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: "the refusal of a client's write that is sent again is forgotten",
-    edits: [
-      {
-        file: "server/writes.ts",
-        find: "forgetsRefusal: !isResent",
-        replace: "forgetsRefusal: true",
-      },
-    ],
-  },
-  {
     name: "the interceptor does not see what clients write",
     edits: [
       {
