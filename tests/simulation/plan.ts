@@ -58,7 +58,7 @@ export function drawPlan(random: SeededRandom): Plan {
   return {
     servers: isLong ? Math.max(2, servers) : servers,
     clients: random.integer(1, 3),
-    moves: random.integer(10, 30),
+    moves: random.integer(8, 18),
     stores: pickStores(random),
     latencyMs: random.pick([[0, 0], [0, 3], [1, 20]] as const),
     isLong,
