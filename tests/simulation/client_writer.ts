@@ -93,7 +93,7 @@ export class ClientWriter {
     this.#world.note(`${person.name} writes ${writings.length} together`);
     this.#try(person, writings, () => {
       const made: Promise<ClientWritten>[] = [];
-      // On top of own writes that wait it is a hole that is still open (seed 3509 of 4a38fb5).
+      // On top of own writes that wait, a backup may undo what was told before the conflict.
       const isAlone = person.running.client.unackedCount === 0;
       const policy = isExact && isAlone ? "expectVersion" : "rebase";
       const run = () => {
