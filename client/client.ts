@@ -40,7 +40,8 @@ import {
 import { EventFilter } from "./event_order.ts";
 import { Keeper, type KeeperOwner } from "./keeper.ts";
 import { Listeners } from "./listeners.ts";
-import { Outbox, type PendingRequest, type Request } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
+import type { PendingRequest, Request } from "./request.ts";
 import {
   disconnected,
   Reconnector,

@@ -16,12 +16,8 @@ import {
   sessionText,
 } from "./kept_records.ts";
 import { Ledger, type LedgerSource } from "./ledger.ts";
-import type {
-  Journal,
-  Outbox,
-  PendingRequest,
-  QueuedRequest,
-} from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Journal, PendingRequest, QueuedRequest } from "./request.ts";
 import type { ClientStorage } from "./storage.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import type { Writes } from "./writes.ts";

@@ -19,7 +19,7 @@ import {
   stateText,
   writeKey,
 } from "./kept_records.ts";
-import type { PendingRequest, QueuedRequest } from "./outbox.ts";
+import type { PendingRequest, QueuedRequest } from "./request.ts";
 import type { Subscription } from "./subscription.ts";
 import { WriteRequest } from "./write_request.ts";
 

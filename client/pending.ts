@@ -10,7 +10,7 @@ import { firstTouched } from "../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../protocol/patch.ts";
 import type { Json } from "../protocol/value.ts";
 import { lostRecipe, meansTheSame } from "./kept_patch.ts";
-import type { PendingRequest } from "./outbox.ts";
+import type { PendingRequest } from "./request.ts";
 
 /** What a write or a guess makes of a state. */
 export interface Step {

@@ -17,7 +17,7 @@ import type {
 } from "../protocol/frames.ts";
 import type { ClientClock, ClientTimer } from "./environment.ts";
 import type { Json } from "../protocol/value.ts";
-import type { PendingRequest } from "./outbox.ts";
+import type { PendingRequest } from "./request.ts";
 import { type Base, Pending, type PendingEntry } from "./pending.ts";
 import { Replica, type ReplicaOutcome, type Replicated } from "./replica.ts";
 import { UndoStack } from "./undo.ts";

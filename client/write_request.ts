@@ -14,7 +14,7 @@ import {
 import type { Json } from "../protocol/value.ts";
 import { Deferred } from "./deferred.ts";
 import type { KeptWrite } from "./kept_records.ts";
-import type { PendingRequest, Request, Sending } from "./outbox.ts";
+import type { PendingRequest, Request, Sending } from "./request.ts";
 import type { PendingEntry } from "./pending.ts";
 import type { Subscription } from "./subscription.ts";
 

@@ -18,7 +18,8 @@ import {
   type Json,
 } from "../protocol/value.ts";
 import type { KeptRequest, KeptState } from "./kept_records.ts";
-import type { Outbox, PendingRequest } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { PendingRequest } from "./request.ts";
 import {
   fixedEntry,
   type NamedStep,
