@@ -8,7 +8,7 @@
 import { newId } from "./log/ids.ts";
 import { bellKey, lastString, revisionKey, revocationKey } from "./log/keys.ts";
 import { inTime, retry } from "./log/patience.ts";
-import { decodeRecord, encodeRecord, text } from "./log/records.ts";
+import { decodeRecord, encodeRecord, text } from "./log/record.ts";
 import type { Clock, Kv, Random, Timer } from "./ports.ts";
 
 /** How often the counter is read. */

@@ -17,7 +17,7 @@ import type { Json } from "../protocol/value.ts";
 import { timeOfCall } from "./call_time.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
-import type { Origin } from "./log/records.ts";
+import type { Origin } from "./log/mutation.ts";
 import type { Clock } from "./ports.ts";
 import type { Answer, Session } from "./sessions.ts";
 import { NOT_NOW, type StoreAccess } from "./stores/access.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { denoPorts } from "../adapters/deno_ports.ts";
-import { decodeHead, encodeHead } from "../server/log/records.ts";
+import { decodeHead, encodeHead } from "../server/log/head.ts";
 import {
   type CreateOptions,
   createServer,

@@ -14,7 +14,7 @@ import {
   encodeHead,
   type SnapshotRef,
   snapshotsOf,
-} from "../server/log/records.ts";
+} from "../server/log/head.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
 import type { StoreOptions } from "../server/stores/definition.ts";
 import type { StaticStore } from "../server/stores/handles.ts";

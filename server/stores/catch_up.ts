@@ -11,7 +11,7 @@ import {
   type ReadStore,
   readStore,
 } from "../log/reader.ts";
-import type { LogEntry } from "../log/records.ts";
+import type { LogEntry } from "../log/log_entry.ts";
 import type { Kv } from "../ports.ts";
 import type { Position } from "./fanout.ts";
 

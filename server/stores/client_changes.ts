@@ -11,7 +11,7 @@ import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
 import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Origin } from "../log/records.ts";
+import type { Origin } from "../log/mutation.ts";
 import type { ChangeContext, Changer, RecentMutation } from "./commit_queue.ts";
 
 /** How a write is to be taken. */

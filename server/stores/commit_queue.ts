@@ -16,7 +16,8 @@ import {
 import type { Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Recorded, WriteNumbers } from "../log/numbers.ts";
-import type { Mutation, Origin, Refusal } from "../log/records.ts";
+import type { Mutation, Origin } from "../log/mutation.ts";
+import type { Refusal } from "../log/refusal.ts";
 import { sizeOf } from "./size.ts";
 import { toState } from "./state.ts";
 import type { Writer } from "./writer.ts";

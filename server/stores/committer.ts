@@ -13,11 +13,8 @@ import type { Lane } from "../log/lane.ts";
 import type { Recorded } from "../log/numbers.ts";
 import { encodePast } from "../log/past.ts";
 import type { Participant } from "../log/participant.ts";
-import {
-  entryVersion,
-  type Mutation,
-  type TogetherRef,
-} from "../log/records.ts";
+import { entryVersion, type TogetherRef } from "../log/log_entry.ts";
+import type { Mutation } from "../log/mutation.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import {
   type Batch,

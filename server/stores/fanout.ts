@@ -13,7 +13,7 @@ import type { HeadwaterError } from "../../protocol/errors.ts";
 import type { ResumeToken } from "../../protocol/frames.ts";
 import { composePatches, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Origin } from "../log/records.ts";
+import type { Origin } from "../log/mutation.ts";
 import type { Clock, Timer } from "../ports.ts";
 import type { JointReceiver } from "./joint_delivery.ts";
 

@@ -9,7 +9,7 @@ import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readPast } from "../log/past.ts";
 import type { ReadHead, ReadStore } from "../log/reader.ts";
-import { schemaAfter } from "../log/records.ts";
+import { schemaAfter } from "../log/log_entry.ts";
 import type { Kv } from "../ports.ts";
 import { readNews } from "./catch_up.ts";
 import type { Fork } from "./fork.ts";

@@ -15,7 +15,7 @@ import type { StoreCommit } from "../log/commit.ts";
 import { type StoreId, storeKey } from "../log/keys.ts";
 import type { Recorded } from "../log/numbers.ts";
 import { inTime, pause } from "../log/patience.ts";
-import type { Refusal } from "../log/records.ts";
+import type { Refusal } from "../log/refusal.ts";
 import { Rivalry, RoundTime } from "../log/rivalry.ts";
 import type { Clock, Random } from "../ports.ts";
 import {

@@ -14,7 +14,7 @@ import type { Lane, LaneFigures } from "../log/lane.ts";
 import type { Recorded } from "../log/numbers.ts";
 import { readPast } from "../log/past.ts";
 import { listHeads, readHead } from "../log/reader.ts";
-import type { Origin } from "../log/records.ts";
+import type { Origin } from "../log/mutation.ts";
 import { Claims } from "./claims.ts";
 import type { Definitions, StoreDefinition } from "./definition.ts";
 import { Endings } from "./endings.ts";

@@ -11,7 +11,7 @@ import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
 import type { ReadStore } from "../log/reader.ts";
-import type { TogetherRef } from "../log/records.ts";
+import type { TogetherRef } from "../log/log_entry.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import type {
   Changer,
