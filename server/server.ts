@@ -61,12 +61,9 @@ import {
   Transactions,
 } from "./transaction.ts";
 import { Writes } from "./writes.ts";
-import {
-  DynamicStore,
-  StaticStore,
-  type StoreOf,
-  type Written,
-} from "./stores/handles.ts";
+import { DynamicStore, type StoreOf } from "./stores/dynamic_store.ts";
+import type { Written } from "./stores/commit_queue.ts";
+import { StaticStore } from "./stores/static_store.ts";
 
 /** The one namespace until there are more. */
 const NAMESPACE = "default";

@@ -34,7 +34,8 @@ import type {
   Position,
   Subscriber,
 } from "../server/stores/fanout.ts";
-import { DynamicStore, StaticStore } from "../server/stores/handles.ts";
+import { DynamicStore } from "../server/stores/dynamic_store.ts";
+import { StaticStore } from "../server/stores/static_store.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
 import type { Store } from "../server/stores/store.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";

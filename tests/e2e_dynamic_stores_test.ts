@@ -6,7 +6,7 @@ import {
   createServer,
   type Server,
 } from "../server/mod.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { callValue, connectClient, rawCall } from "./_app.ts";
 import { RawClient, tempKvPath, until } from "./_harness.ts";
 import {

@@ -24,7 +24,7 @@ import {
 import { readStore } from "../server/log/reader.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
 import type { StoreOptions } from "../server/stores/definition.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until, within } from "./_harness.ts";
 import {

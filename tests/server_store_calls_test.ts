@@ -7,7 +7,7 @@ import { headKey } from "../server/log/keys.ts";
 import { WriteNumbers } from "../server/log/numbers.ts";
 import { readStore } from "../server/log/reader.ts";
 import type { Origin } from "../server/log/mutation.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import type { Kv } from "../server/ports.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";
