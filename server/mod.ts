@@ -116,7 +116,7 @@ export type {
   TerminateHook,
 } from "./stores/definition.ts";
 export type { CreateOptions, StoreOf } from "./stores/dynamic_store.ts";
-export type { Written } from "./stores/commit_queue.ts";
+export type { Written } from "./stores/change.ts";
 export type { UpdateOptions } from "./stores/store_handle.ts";
 export type {
   Transaction,

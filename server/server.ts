@@ -62,7 +62,7 @@ import {
 } from "./transaction.ts";
 import { Writes } from "./writes.ts";
 import { DynamicStore, type StoreOf } from "./stores/dynamic_store.ts";
-import type { Written } from "./stores/commit_queue.ts";
+import type { Written } from "./stores/change.ts";
 import { StaticStore } from "./stores/static_store.ts";
 
 /** The one namespace until there are more. */

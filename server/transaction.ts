@@ -12,7 +12,7 @@ import {
   recipeChange,
   setChange,
   type Written,
-} from "./stores/commit_queue.ts";
+} from "./stores/change.ts";
 import type { Definitions } from "./stores/definition.ts";
 import { DynamicStore } from "./stores/dynamic_store.ts";
 import { StaticStore } from "./stores/static_store.ts";

@@ -22,7 +22,7 @@ import type { Clock } from "./ports.ts";
 import type { Answer, Session } from "./sessions.ts";
 import { NOT_NOW, type StoreAccess } from "./stores/access.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";
-import type { Changer, MutationSource } from "./stores/commit_queue.ts";
+import type { Changer, MutationSource } from "./stores/change.ts";
 import type { Definitions, StoreDefinition } from "./stores/definition.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 

@@ -11,13 +11,8 @@ import {
 import { cleanName } from "../../protocol/value.ts";
 import type { CallScope, CallScopes } from "../call_scope.ts";
 import type { StoreId } from "../log/keys.ts";
-import {
-  type Changer,
-  type MutationSource,
-  repeat,
-  type Settled,
-  type Written,
-} from "./commit_queue.ts";
+import type { Changer, MutationSource, Settled, Written } from "./change.ts";
+import { repeat } from "./refused_write.ts";
 import type { StoreDefinition } from "./definition.ts";
 import { hookOf, inHookError } from "./hooks.ts";
 import type { Creation } from "./opener.ts";

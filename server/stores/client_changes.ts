@@ -12,7 +12,7 @@ import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import type { Origin } from "../log/mutation.ts";
-import type { ChangeContext, Changer, RecentMutation } from "./commit_queue.ts";
+import type { ChangeContext, Changer, RecentMutation } from "./change.ts";
 
 /** How a write is to be taken. */
 export interface WriteTerms {

@@ -16,18 +16,15 @@ import type { Participant } from "../log/participant.ts";
 import { entryVersion, type TogetherRef } from "../log/log_entry.ts";
 import type { Mutation } from "../log/mutation.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
-import {
-  type Batch,
-  type Changer,
-  CommitQueue,
-  type Guard,
-  type HeldMutation,
-  type Hold,
-  type MutationSource,
-  type QueueLimits,
-  type Settled,
-  type Written,
-} from "./commit_queue.ts";
+import type { Batch, PlannedMutation } from "./batch.ts";
+import type {
+  Changer,
+  Guard,
+  MutationSource,
+  Settled,
+  Written,
+} from "./change.ts";
+import { CommitQueue, type Hold, type QueueLimits } from "./commit_queue.ts";
 import { Compactor } from "./compactor.ts";
 import { Doubt } from "./doubt.ts";
 import type { Follower } from "./follower.ts";
@@ -185,7 +182,7 @@ export class Committer implements Participant {
   }
 
   /** Runs mutations of whoever holds the store on a working copy, one in each step but the first. */
-  runHeld(mutations: readonly HeldMutation[]): Generator<undefined, Batch> {
+  runHeld(mutations: readonly PlannedMutation[]): Generator<undefined, Batch> {
     return this.#queue.runHeld(mutations, this.#memory.toRunStart());
   }
 

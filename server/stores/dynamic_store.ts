@@ -8,7 +8,7 @@ import { HeadwaterError } from "../../protocol/errors.ts";
 import type { JsonPatchOperation } from "../../protocol/json_patch.ts";
 import { shown } from "../../protocol/shown.ts";
 import type { StoreAccess } from "./access.ts";
-import { recipeChange, setChange, type Written } from "./commit_queue.ts";
+import { recipeChange, setChange, type Written } from "./change.ts";
 import { isKey, type StoreDefinition } from "./definition.ts";
 import {
   diffMoments,

@@ -18,13 +18,9 @@ import { inTime, pause } from "../log/patience.ts";
 import type { Refusal } from "../log/refusal.ts";
 import { Rivalry, RoundTime } from "../log/rivalry.ts";
 import type { Clock, Random } from "../ports.ts";
-import {
-  type Batch,
-  type HeldMutation,
-  repeat,
-  type Settled,
-  toRefusal,
-} from "./commit_queue.ts";
+import type { Batch, PlannedMutation } from "./batch.ts";
+import type { Settled } from "./change.ts";
+import { repeat, toRefusal } from "./refused_write.ts";
 import type { HeldResult } from "./committer.ts";
 import type { HeldStore, Store } from "./store.ts";
 import { WriterPool } from "./writer_pool.ts";
@@ -40,7 +36,7 @@ export const TRANSACTION_BYTES = 600 * 1024;
 const ATTEMPTS = 4;
 
 /** One change of a transaction; several may be of one store. */
-export interface JointPart extends HeldMutation {
+export interface JointPart extends PlannedMutation {
   readonly id: StoreId;
 }
 
@@ -69,7 +65,7 @@ export interface JointOptions {
 
 type JointFindPast = (
   id: StoreId,
-  origin: NonNullable<HeldMutation["source"]["origin"]>,
+  origin: NonNullable<PlannedMutation["source"]["origin"]>,
 ) => Promise<Recorded | undefined>;
 
 /** Gives a store, which is created if need be. */

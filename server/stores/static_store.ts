@@ -6,7 +6,7 @@
 import type { Recipe } from "../../protocol/draft.ts";
 import type { JsonPatchOperation } from "../../protocol/json_patch.ts";
 import type { StoreAccess } from "./access.ts";
-import { recipeChange, setChange, type Written } from "./commit_queue.ts";
+import { recipeChange, setChange, type Written } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import {
   diffMoments,

@@ -16,12 +16,11 @@ import type { Clock, Kv, Random } from "../ports.ts";
 import type {
   Changer,
   Guard,
-  Hold,
   MutationSource,
-  QueueLimits,
   Settled,
   Written,
-} from "./commit_queue.ts";
+} from "./change.ts";
+import type { Hold, QueueLimits } from "./commit_queue.ts";
 import { Committer } from "./committer.ts";
 import type { Fanout } from "./fanout.ts";
 import { Follower } from "./follower.ts";

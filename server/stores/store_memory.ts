@@ -19,7 +19,7 @@ import { applyLogged, type ReadHead, type ReadStore } from "../log/reader.ts";
 import { entryVersion, type LogEntry } from "../log/log_entry.ts";
 import type { Origin } from "../log/mutation.ts";
 import type { Clock, Random } from "../ports.ts";
-import type { Batch, RunStart } from "./commit_queue.ts";
+import type { Batch, RunStart } from "./batch.ts";
 import { Fanout, type Position, type SentChange } from "./fanout.ts";
 import type { Fork } from "./fork.ts";
 import type { Rendezvous } from "./rendezvous.ts";

@@ -17,7 +17,7 @@ import {
   type TogetherRef,
 } from "../log/log_entry.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
-import type { Batch } from "./commit_queue.ts";
+import type { Batch } from "./batch.ts";
 
 /** A head before the lane has given it the id of its atomic. */
 export type NextHead = Omit<Head, "commitId">;
