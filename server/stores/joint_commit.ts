@@ -21,8 +21,8 @@ import type { Clock, Random } from "../ports.ts";
 import type { Batch, PlannedMutation } from "./batch.ts";
 import type { Settled } from "./change.ts";
 import { repeat, toRefusal } from "./refused_write.ts";
-import type { HeldResult } from "./committer.ts";
-import type { HeldStore, Store } from "./store.ts";
+import type { HeldResult, HeldStore } from "./held_store.ts";
+import type { Store } from "./store.ts";
 import { WriterPool } from "./writer_pool.ts";
 
 /** Stores in one transaction: some KVs check 10 keys in one atomic, of which one is the feed's. */
@@ -223,7 +223,7 @@ export class JointCommits {
     // Before any is held: nobody would let go of it.
     for (const { store } of seats) {
       if (store.ended) throw store.ended;
-      store.held.checkHold();
+      store.held.checkRoom();
     }
     const holds = seats.map(({ store }) => store.hold());
     const granted = holds.map(({ granted }) => granted);
@@ -291,7 +291,7 @@ export class JointCommits {
       for (const { store } of seats) if (store.ended) throw store.ended;
       const forking = seats.filter(({ store }) => store.held.isForking);
       if (forking.length > 0) {
-        const yielded = forking.map(({ store }) => store.held.yieldHold());
+        const yielded = forking.map(({ store }) => store.held.yield());
         await this.#wait(yielded, deadline);
       } else if (seats.every(({ store }) => store.held.isReady)) {
         return;
@@ -370,7 +370,7 @@ export class JointCommits {
     const record = { patch: [], origin, refused };
     const batches = new Map(seats.map((seat) => {
       const isFirst = seat.parts.includes(first!);
-      return [seat, seat.store.held.recordHeld(isFirst ? [record] : [])];
+      return [seat, seat.store.held.record(isFirst ? [record] : [])];
     }));
     return { commits: toCommits(batches), written: [], refusal: { error } };
   }
@@ -382,7 +382,7 @@ export class JointCommits {
   ): Promise<{ readonly ok: boolean }> {
     const { clock } = this.#options;
     const all = commits.map(({ commit }) => commit);
-    for (const { held, batch } of commits) held.beginHeld(batch);
+    for (const { held, batch } of commits) held.begin(batch);
     let result: HeldResult;
     let failure: HeadwaterError | undefined;
     try {
@@ -396,7 +396,7 @@ export class JointCommits {
       failure = unavailable(error, "unknown");
       result = { ok: false, isInDoubt: true };
     }
-    for (const { held, commit } of commits) held.settleHeld(commit, result);
+    for (const { held, commit } of commits) held.settle(commit, result);
     if (failure) throw failure;
     return result;
   }
@@ -454,7 +454,7 @@ function runAll(
 ): Map<Seat, Batch> {
   const batches = new Map<Seat, Batch>();
   const runs = new Map(
-    seats.map((seat) => [seat, seat.store.held.runHeld(seat.parts)]),
+    seats.map((seat) => [seat, seat.store.held.run(seat.parts)]),
   );
   const step = (seat: Seat) => {
     const { done, value } = runs.get(seat)!.next(); // of every seat
@@ -475,7 +475,7 @@ function toCommits(batches: ReadonlyMap<Seat, Batch>): SeatCommit[] {
   return [...batches].map(([{ store: { held } }, batch]) => ({
     held,
     batch,
-    commit: held.prepareHeld(batch, others),
+    commit: held.prepare(batch, others),
   }));
 }
 
