@@ -21,12 +21,9 @@ import { Endings } from "./endings.ts";
 import { Expiries } from "./expiries.ts";
 import { IdleSweep } from "./idle_sweep.ts";
 import { Interest } from "./interest.ts";
-import {
-  JointCommits,
-  type JointPart,
-  type JointWritten,
-  type OpenStore,
-} from "./joint_commit.ts";
+import { JointCommits } from "./joint_commit.ts";
+import type { JointPart, JointWritten } from "./joint_part.ts";
+import type { OpenStore } from "./joint_seats.ts";
 import { type Creation, refuseFailure, StoreOpener } from "./opener.ts";
 import { type Created, Openings } from "./openings.ts";
 import { Rendezvous } from "./rendezvous.ts";
