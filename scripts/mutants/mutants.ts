@@ -444,7 +444,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a write of a resent call that fails now is said not to be applied",
     edits: [{
-      file: "server/stores/access.ts",
+      file: "server/stores/numbered_writes.ts",
       find: "throw source.isResent ? inDoubt(error) : error;",
       replace: "throw error;",
     }, {
