@@ -14,7 +14,8 @@ import type { Failures } from "./failures.ts";
 import type { FunctionDefinition } from "./functions.ts";
 import type { Answers, RecordedAnswer, WrittenTo } from "./log/answers.ts";
 import type { Clock } from "./ports.ts";
-import type { Answer, Sessions } from "./sessions.ts";
+import type { Answer } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 

@@ -31,7 +31,7 @@ import type {
 } from "./ports.ts";
 import type { Member } from "./roster.ts";
 import { RunningCalls } from "./running_calls.ts";
-import type { Answer, Session } from "./sessions.ts";
+import type { Answer, Session } from "./session.ts";
 import type { JointDelivery } from "./stores/joint_delivery.ts";
 import type { Subscription, SubscriptionOwner } from "./subscription.ts";
 import { userIdOf } from "./stores/writer.ts";

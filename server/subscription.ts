@@ -9,7 +9,7 @@ import { toErrorBody } from "../protocol/error_body.ts";
 import type { HeadwaterError } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Session } from "./sessions.ts";
+import type { Session } from "./session.ts";
 import type {
   Delivery,
   Fanout,

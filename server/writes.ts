@@ -19,7 +19,7 @@ import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
 import type { Origin } from "./log/mutation.ts";
 import type { Clock } from "./ports.ts";
-import type { Answer, Session } from "./sessions.ts";
+import type { Answer, Session } from "./session.ts";
 import type { StoreAccess } from "./stores/access.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";

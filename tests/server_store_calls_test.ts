@@ -37,7 +37,7 @@ import {
 } from "./_store_harness.ts";
 import { decodeDown } from "../protocol/codec.ts";
 import type { CallFrame } from "../protocol/frames.ts";
-import type { Session } from "../server/sessions.ts";
+import type { Session } from "../server/session.ts";
 
 type ManyNode = TestNode & { stores: DynamicStore<Counter> };
 
