@@ -29,11 +29,8 @@ import {
   StoreDefinition,
   type StoreOptions,
 } from "../server/stores/definition.ts";
-import type {
-  Delivery,
-  Position,
-  Subscriber,
-} from "../server/stores/fanout.ts";
+import type { Delivery, Subscriber } from "../server/stores/fanout.ts";
+import type { Position } from "../server/stores/recent_patches.ts";
 import { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { StaticStore } from "../server/stores/static_store.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
@@ -384,7 +381,7 @@ export class Replica implements Subscriber {
   }
 
   #take(): void {
-    const [snap] = decodeDown(this.#store.fanout.snapshotFrame());
+    const [snap] = decodeDown(this.#store.fanout.frames.snapshot());
     if (snap?.type !== "snap") throw new Error("Not a snapshot");
     const { epoch, version, writer, state } = snap;
     this.state = state;

@@ -13,7 +13,7 @@ import {
 } from "../log/reader.ts";
 import type { LogEntry } from "../log/log_entry.ts";
 import type { Kv } from "../ports.ts";
-import type { Position } from "./fanout.ts";
+import type { Position } from "./recent_patches.ts";
 
 /** What a look at the KV found. */
 export type News =

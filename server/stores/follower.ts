@@ -79,7 +79,7 @@ export class Follower {
     if (item.isDeleted && isKnown) return this.#gone();
     const { entry } = item;
     if (isKnown && item.version <= memory.version) {
-      const writer = memory.fanout.writerOf(item.version);
+      const writer = memory.fanout.frames.writerOf(item.version);
       if (!entry || !writer || writer === entry.writer) return;
       // That version is known with another past: the KV was set back.
       await this.check();

@@ -20,7 +20,8 @@ import { entryVersion, type LogEntry } from "../log/log_entry.ts";
 import type { Origin } from "../log/mutation.ts";
 import type { Clock, Random } from "../ports.ts";
 import type { Batch, RunStart } from "./batch.ts";
-import { Fanout, type Position, type SentChange } from "./fanout.ts";
+import { Fanout } from "./fanout.ts";
+import type { Position, SentChange } from "./recent_patches.ts";
 import type { Fork } from "./fork.ts";
 import type { Rendezvous } from "./rendezvous.ts";
 import { sizeOf } from "./size.ts";
@@ -136,7 +137,7 @@ export class StoreMemory {
       initialized: this.isInitialized,
       schema: this.schema,
       numbers: this.#numbers,
-      since: (version) => this.fanout.since(version),
+      since: (version) => this.fanout.frames.since(version),
     };
   }
 
@@ -297,7 +298,7 @@ export class StoreMemory {
     // Until a fork is settled, subscribers have the state of the past that was lost.
     const state = this.#fork.isPending
       ? encodeJson(this.#state)
-      : this.fanout.stateBytes();
+      : this.fanout.frames.stateBytes();
     return encodeStoreSnapshot(state, this.#numbers);
   }
 
