@@ -17,7 +17,8 @@ import {
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Access, Greeting } from "./access.ts";
-import type { Connection, ReceivedFrame } from "./connection.ts";
+import type { Connection } from "./connection.ts";
+import type { ReceivedFrame } from "./inbox.ts";
 import type { FunctionsEnvironment } from "./calls.ts";
 import type { Functions } from "./functions.ts";
 import type { Revocations } from "./revocations.ts";
