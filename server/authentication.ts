@@ -22,6 +22,17 @@ export interface ConnectionRequest {
   readonly address?: string | undefined;
 }
 
+/** What is kept of a request until its client says hello. */
+export function toConnectionRequest(
+  { url, headers: sent }: Request,
+  address: string | undefined,
+): ConnectionRequest {
+  // Copied now: a request that was answered cannot be read any more.
+  const headers = new Headers(sent);
+  headers.delete("cookie");
+  return { url, headers, address };
+}
+
 /** What a client says of itself. */
 export interface Credentials {
   /** The client's `token`. */

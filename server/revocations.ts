@@ -231,3 +231,21 @@ function decode(value: unknown): Revocation | undefined {
     return undefined;
   }
 }
+
+/**
+ * Whose access is to be revoked.
+ *
+ * @throws {TypeError} if it is neither a user nor a client.
+ */
+export function toRevocation(
+  whom: { readonly userId: string | number } | { readonly clientId: string },
+): Revocation {
+  const id: unknown = "userId" in whom ? whom.userId : whom.clientId;
+  const isUser = "userId" in whom;
+  if (typeof id !== "string" && !(isUser && typeof id === "number")) {
+    throw new TypeError(
+      "Cannot revoke: it takes the id of a user or of a client",
+    );
+  }
+  return isUser ? { userId: String(id) } : { clientId: String(id) };
+}
