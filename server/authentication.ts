@@ -125,7 +125,7 @@ export function principalOf(user: Json): string | undefined {
 
 function toVerdict(given: unknown): Verdict {
   if (given === null || given === undefined) {
-    return { code: CLOSE.refused, reason: "The server refuses this user" };
+    return { code: CLOSE.refused, reason: "Authentication found no user" };
   }
   try {
     const user = cleanValue(given, { what: "the user" });
