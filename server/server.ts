@@ -34,11 +34,11 @@ import type { HostFetch, Listener, Ports } from "./ports.ts";
 import { toRevocation } from "./revocations.ts";
 import { NAMESPACE, ServerParts } from "./server_parts.ts";
 import type { Written } from "./stores/change.ts";
-import {
-  type ContractStoreOptions,
-  StoreDefinition,
-  type StoreOptions,
-} from "./stores/definition.ts";
+import { StoreDefinition } from "./stores/definition.ts";
+import type {
+  ContractStoreOptions,
+  StoreOptions,
+} from "./stores/store_options.ts";
 import { DynamicStore, type StoreOf } from "./stores/dynamic_store.ts";
 import { StaticStore } from "./stores/static_store.ts";
 import type { Transaction, TransactionPart } from "./transaction.ts";
