@@ -12,12 +12,13 @@ import type { Guard } from "./change.ts";
 import { conform } from "./conform.ts";
 import { interceptChange, type Interceptor } from "./intercept.ts";
 import { fitState, type StateObject, toState } from "./state.ts";
-import type {
-  CreateHook,
-  IdleHook,
-  SelfDestruct,
-  StoreOptions,
-  TerminateHook,
+import {
+  checkStoreOptions,
+  type CreateHook,
+  type IdleHook,
+  type SelfDestruct,
+  type StoreOptions,
+  type TerminateHook,
 } from "./store_options.ts";
 import type { ViewRules } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
@@ -48,7 +49,8 @@ export class StoreDefinition {
    * Checks and copies what `createStore` was given.
    *
    * @throws {HeadwaterError} `bad_name`, `bad_value`, or `invalid` by the schema.
-   * @throws {TypeError} if the initial state is of the wrong kind.
+   * @throws {TypeError} if the initial state is of the wrong kind, or an option is; or if
+   * there is no such option.
    * @throws {RangeError} if an option is not a positive number.
    */
   constructor(
@@ -66,6 +68,7 @@ export class StoreDefinition {
         `Cannot create store "${name}": "*" may only stand at the end, after ":"`,
       );
     }
+    checkStoreOptions(name, options);
     const { schema, version = 1 } = this.rules = options;
     const what = `initial state of store "${name}"`;
     const state = toState(initial, what);
@@ -81,18 +84,7 @@ export class StoreDefinition {
     this.selfDestruct = options.selfDestruct;
     this.#read = options.read ?? true;
     this.#write = options.write ?? false;
-    if (typeof this.#read !== "boolean" && typeof this.#read !== "function") {
-      throw new TypeError(
-        `Cannot create store "${name}": read must be true, false or a function`,
-      );
-    }
     const { view, audience } = options;
-    for (const [option, value] of Object.entries({ view, audience })) {
-      if (value === undefined || typeof value === "function") continue;
-      throw new TypeError(
-        `Cannot create store "${name}": ${option} must be a function`,
-      );
-    }
     if (audience && !view) {
       throw new TypeError(
         `Cannot create store "${name}": it has an audience, but no view`,

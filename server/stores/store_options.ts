@@ -5,6 +5,7 @@
  */
 import type { StateRules } from "../../protocol/contract.ts";
 import type { History } from "../log/compaction.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { InterceptContext } from "./intercept.ts";
 import type { ViewContext } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
@@ -101,3 +102,46 @@ export type SelfDestruct = (
   clientsLeft: number,
   createdAt: Date,
 ) => boolean | Promise<boolean>;
+
+/** What each option is; absent are those that a contract has. */
+const OPTIONS: Readonly<
+  Record<keyof ContractStoreOptions<unknown>, Kind>
+> = {
+  read: "rule",
+  view: "function",
+  audience: "function",
+  write: "rule",
+  intercept: "function",
+  ttlMs: "number",
+  selfDestruct: "function",
+  history: "object",
+};
+
+const RULES: Readonly<Record<keyof StateRules, Kind>> = {
+  schema: "any",
+  version: "number",
+  migrate: "function",
+};
+
+const HISTORY: Readonly<Record<keyof History, Kind>> = {
+  versions: "number",
+  ageMs: "number",
+  bytes: "number",
+};
+
+/**
+ * Checks the options of `createStore`, for a store of that name; where there is a contract,
+ * they hold nothing that is for the contract to say.
+ *
+ * @throws {TypeError} if there is no such option, or it is of another kind.
+ */
+export function checkStoreOptions(
+  name: string,
+  options: { readonly history?: unknown },
+  { hasContract = false }: { hasContract?: boolean } = {},
+): void {
+  const action = `Cannot create store "${name}"`;
+  checkKinds(action, options, hasContract ? OPTIONS : { ...OPTIONS, ...RULES });
+  if (options.history === undefined) return;
+  checkKinds(`${action}: its history`, options.history, HISTORY);
+}
