@@ -64,7 +64,6 @@ export interface ConnectionHost {
 /** See the module's documentation. */
 export class Connection
   implements SocketEvents, SubscriptionOwner, InboxOwner, OutboxOwner, Member {
-  readonly info: ConnectionInfo;
   readonly outbox: Outbox;
   readonly subscriptions = new Map<string, Subscription>();
   /** Calls that run. */
@@ -85,7 +84,7 @@ export class Connection
   /** Answers that wait until the caller's subscriptions show what they promise. */
   #held: Answer[] = [];
   #session: Session | undefined;
-  #user: Json = null;
+  #info: ConnectionInfo;
   /** Subscriptions that were answered. */
   readonly #followed = new Set<Subscription>();
   #helloTimer: Timer | undefined;
@@ -93,8 +92,12 @@ export class Connection
   #isClosed = false;
 
   /** Takes over an open socket. */
-  constructor(socket: Socket, info: ConnectionInfo, host: ConnectionHost) {
-    this.info = info;
+  constructor(
+    socket: Socket,
+    address: string | undefined,
+    host: ConnectionHost,
+  ) {
+    this.#info = { address, user: null };
     this.#socket = socket;
     this.#host = host;
     this.outbox = new Outbox(socket, this, host.outboxes);
@@ -122,13 +125,18 @@ export class Connection
     return this.#isClosed;
   }
 
+  /** What the application is told of it. */
+  get info(): ConnectionInfo {
+    return this.#info;
+  }
+
   /** The user behind it; null for nobody. */
   get user(): Json {
-    return this.#user;
+    return this.#info.user;
   }
   set user(user: Json) {
     const before = this.userId;
-    this.#user = user;
+    this.#info = { ...this.#info, user };
     this.#host.identified(this, before);
   }
 
@@ -139,7 +147,7 @@ export class Connection
 
   /** @inheritdoc */
   get userId(): string | undefined {
-    return userIdOf(this.#user);
+    return userIdOf(this.user);
   }
 
   /** @inheritdoc */

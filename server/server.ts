@@ -143,8 +143,9 @@ export class Server<A extends App = any> {
    * - A recipe that throws refuses all, and its error is passed on; so does a callback.
    *   Recipes may run more than once, as in {@linkcode StaticStore.update}.
    * - A client that is connected gets all of it in one message, also one of another
-   *   server: it never sees a half. Stores that it subscribes to at that very moment,
-   *   or after it was disconnected, come one by one.
+   *   server: it never sees a half. Stores may come one by one where it subscribes to
+   *   them at that very moment, or after it was disconnected; and from a server that
+   *   slept for so long (10 minutes) that it has to read each of them anew.
    * - Nobody else writes to the stores in between, on any server. What was asked for
    *   before comes before it.
    * - Within a function it takes effect once, however often the call is resent, and
