@@ -8,7 +8,6 @@
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { AtomicWriter } from "../log/atomic_writer.ts";
 import type { StoreId } from "../log/keys.ts";
 import { Rivalry, RoundTime } from "../log/rivalry.ts";
 import type { HeldResult } from "./held_store.ts";
@@ -28,14 +27,18 @@ import {
 import { isWorthChecking, runParts, type SeatCommit } from "./joint_run.ts";
 import { openSeats, type OpenStore, type Seat, seatOf } from "./joint_seats.ts";
 import type { Store } from "./store.ts";
-import { WriterPool } from "./writer_pool.ts";
+import {
+  type TryOptions,
+  WriterPool,
+  type WriterPoolOptions,
+} from "./writer_pool.ts";
 
 /** How often it begins again because a store was deleted under it. */
 const ATTEMPTS = 4;
 
 /** What joint commits need. */
-export interface JointOptions extends HoldOptions, PastOptions {
-  readonly writers: readonly AtomicWriter[];
+export interface JointOptions
+  extends HoldOptions, PastOptions, WriterPoolOptions {
   /** How long a commit is tried. */
   readonly commitMs: number;
   readonly recipeValueBytes: number;
@@ -55,7 +58,7 @@ export class JointCommits {
   constructor(options: JointOptions) {
     this.#options = options;
     this.#past = new JointPast(options);
-    this.#writers = new WriterPool(options.writers);
+    this.#writers = new WriterPool(options);
   }
 
   /**
@@ -124,6 +127,7 @@ export class JointCommits {
     const { clock } = this.#options;
     const { deadline } = hold;
     const rivalry = new Rivalry(this.#options);
+    let hasLost = false;
     for (;;) {
       const beganMs = clock.monotonic();
       await hold.refresh();
@@ -137,7 +141,7 @@ export class JointCommits {
         this.#options,
       );
       const result = isWorthChecking(commits)
-        ? await this.#write(commits, deadline)
+        ? await this.#write(commits, { deadline, isAlone: hasLost })
         : { ok: true } as const;
       if (result.ok) {
         this.#roundTime.add(clock.monotonic() - beganMs);
@@ -148,33 +152,28 @@ export class JointCommits {
           ...written[index]!, // as many as there are parts
         }));
       }
+      hasLost = true;
       const waitMs = rivalry.lost(this.#roundTime.ms);
       if (clock.monotonic() + waitMs >= deadline) throw lateError();
       if (rivalry.asks()) {
         const asked = commits.map(({ commit }) => commit);
-        await this.#writers.use((writer) => writer.ask(asked, deadline));
+        await this.#writers.ask(asked, deadline);
       }
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
     }
   }
 
-  /** One atomic; every store takes what became of it before anybody else can. */
+  /** In one atomic; every store takes what became of it before anybody else can. */
   async #write(
     commits: readonly SeatCommit[],
-    deadline: number,
+    options: TryOptions,
   ): Promise<{ readonly ok: boolean }> {
-    const { clock } = this.#options;
     const all = commits.map(({ commit }) => commit);
     for (const { held, batch } of commits) held.begin(batch);
     let result: HeldResult;
     let failure: HeadwaterError | undefined;
     try {
-      result = await this.#writers.use(async (writer) =>
-        // Those before it may have taken all the time that there was.
-        clock.monotonic() < deadline
-          ? await writer.commit(all, deadline)
-          : { ok: false, isInDoubt: false }
-      );
+      result = await this.#writers.commit(all, options);
     } catch (error) {
       failure = unavailable(error, "unknown");
       result = { ok: false, isInDoubt: true };
