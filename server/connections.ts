@@ -21,7 +21,7 @@ import type {
   SocketEvents,
   Timer,
 } from "./ports.ts";
-import type { Session } from "./sessions.ts";
+import type { Session } from "./session.ts";
 
 /** A connection is silent once nothing was heard for so many heartbeats. */
 const SILENT_HEARTBEATS = 2.5;

@@ -7,7 +7,7 @@ import type { CallFrame } from "../protocol/frames.ts";
 import type { CallContext, Caller } from "./call_context.ts";
 import { answerCall, type FunctionsEnvironment } from "./calls.ts";
 import { definedName } from "./defined_name.ts";
-import type { Answer } from "./sessions.ts";
+import type { Answer } from "./session.ts";
 
 /**
  * Answers calls of one function. It may run again for a call whose answer was

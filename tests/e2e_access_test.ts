@@ -149,7 +149,7 @@ Deno.test("authenticate refuses with 4003: by null, by its error's message, and 
   for (const token of ["none", "nothing"]) {
     assert.deepEqual(await codes(token), {
       code: CLOSE.refused,
-      reason: "The server refuses this user",
+      reason: "Authentication found no user",
     });
   }
   assert.deepEqual(await codes("banned"), {
@@ -185,7 +185,9 @@ Deno.test("a client that is refused stops, and may be connected again with anoth
   using client = connectClient(at.port, { token: "unknown" });
   await assert.rejects(client.ready(), {
     code: "closed",
-    message: /refuses this user/,
+    message:
+      "Cannot connect: the server refuses this user (4003: Authentication found no user)",
+    data: { code: 4003, reason: "Authentication found no user" },
   });
   assert.equal(client.status, "closed");
   await client.setToken("bob-1");

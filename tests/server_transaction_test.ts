@@ -4,7 +4,7 @@ import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
 import { createServer } from "../server/mod.ts";
 import type { Kv } from "../server/ports.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { type Transaction, Transactions } from "../server/transaction.ts";
 import { until, within } from "./_harness.ts";
 import {

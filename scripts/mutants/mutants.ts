@@ -25,7 +25,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a write that was seen is made again",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "(numbers.find(origin, pending.source.isResent) ??",
       replace: "((void numbers, undefined) ??",
     }],
@@ -34,7 +34,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
     name:
       "two of a call's writes in one batch are not told apart from a resend",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "return `${origin.session} ${origin.call} ${origin.n}`;",
       replace: "return `${origin.session} ${origin.call}`;",
     }],
@@ -51,7 +51,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a refusal is not recorded",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find:
         "mutations.push({ patch: [], origin, refused });\n        sizes.push(0);",
       replace: "",
@@ -60,7 +60,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "what a recipe returned is not recorded",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "return value === undefined ? {} : { value };",
       replace: "return value === undefined ? {} : { value: null };",
     }],
@@ -68,7 +68,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "the next batch begins from the state before this one",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "({ state } = change);",
       replace: "if (mutations.length % 7 !== 3) ({ state } = change);",
     }],
@@ -444,7 +444,7 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a write of a resent call that fails now is said not to be applied",
     edits: [{
-      file: "server/stores/access.ts",
+      file: "server/stores/numbered_writes.ts",
       find: "throw source.isResent ? inDoubt(error) : error;",
       replace: "throw error;",
     }, {
@@ -456,9 +456,9 @@ const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "a refusal is another error when it is repeated",
     edits: [{
-      file: "server/stores/commit_queue.ts",
-      find: "outcomes.push({ pending, error: toError(refused, error) });",
-      replace: "outcomes.push({ pending, error });",
+      file: "server/stores/batch.ts",
+      find: "outcomes.push({ error: toError(refused, error) });",
+      replace: "outcomes.push({ error });",
     }],
   },
   {

@@ -92,7 +92,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "the interceptor does not see what clients write",
     edits: [
       {
-        file: "server/stores/commit_queue.ts",
+        file: "server/stores/batch.ts",
         find: "const guarded = this.#guard(state, made, source.writer);",
         replace:
           "const guarded = source.forgetsRefusal === undefined ? this.#guard(state, made, source.writer) : made;",

@@ -8,7 +8,7 @@ import type { StateRules } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { definedName } from "../defined_name.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
-import type { Guard } from "./commit_queue.ts";
+import type { Guard } from "./change.ts";
 import { conform } from "./conform.ts";
 import {
   interceptChange,

@@ -19,7 +19,7 @@ import {
   storeKey,
 } from "../log/keys.ts";
 import { inTime } from "../log/patience.ts";
-import type { Head } from "../log/records.ts";
+import type { Head } from "../log/head.ts";
 import type { Clock, Kv, KvEntry, Random, Timer } from "../ports.ts";
 import type { Definitions } from "./definition.ts";
 import { type DeparturesEnvironment, isLife } from "./departures.ts";

@@ -8,7 +8,8 @@ import { defineApp } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Clock } from "../../server/ports.ts";
 import type { Server } from "../../server/server.ts";
-import type { StaticStore, Written } from "../../server/stores/handles.ts";
+import type { Written } from "../../server/stores/change.ts";
+import type { StaticStore } from "../../server/stores/static_store.ts";
 import type { InterceptContext } from "../../server/stores/intercept.ts";
 import { type Change, makeChange, MARKED, REFUSED } from "./changes.ts";
 

@@ -13,17 +13,15 @@ import { decodeJson } from "../../protocol/codec.ts";
 import { applyPatch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
 import { blobPrefix, logPrefix } from "../../server/log/keys.ts";
+import { type BlobRef, decodeBlobRef } from "../../server/log/blob_ref.ts";
 import {
-  type BlobRef,
-  decodeBlobRef,
-  decodeEntry,
   decodeHead,
   type Head,
-  type LogEntry,
-  type Mutation,
   type SnapshotRef,
   snapshotsOf,
-} from "../../server/log/records.ts";
+} from "../../server/log/head.ts";
+import { decodeEntry, type LogEntry } from "../../server/log/log_entry.ts";
+import type { Mutation } from "../../server/log/mutation.ts";
 import type { KvKey } from "../../server/ports.ts";
 import { INITIAL, type Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
