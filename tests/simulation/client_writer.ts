@@ -93,9 +93,7 @@ export class ClientWriter {
     this.#world.note(`${person.name} writes ${writings.length} together`);
     this.#try(person, writings, () => {
       const made: Promise<ClientWritten>[] = [];
-      // On top of own writes that wait, a backup may undo what was told before the conflict.
-      const isAlone = person.running.client.unackedCount === 0;
-      const policy = isExact && isAlone ? "expectVersion" : "rebase";
+      const policy = isExact ? "expectVersion" : "rebase";
       const run = () => {
         for (const { make } of writings) {
           const writing = make();
@@ -152,8 +150,7 @@ export class ClientWriter {
     if (!hasData && !isNamed) return undefined;
     const isPlain = kind === "set" || kind === "merge";
     const tag = this.#tagOf(kind);
-    const isAlone = person.running.client.unackedCount === 0;
-    const policy = isExact && isAlone ? "expectVersion" : "rebase";
+    const policy = isExact ? "expectVersion" : "rebase";
     world.note(
       `${person.name} writes ${tag} to ${store}: ${kind}, ${policy}${
         isNamed ? ", by a mutator" : ""

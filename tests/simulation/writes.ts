@@ -120,7 +120,8 @@ export class Writes {
       if (outcome === "applied" && effects.length === 0) {
         throw new Breach(`"${tag}" was acknowledged in ${store} and is lost`);
       }
-      if (outcome === "notApplied" && effects.length > 0) {
+      // What a backup has taken back was not applied any more when it was refused.
+      if (outcome === "notApplied" && isKept(truth, store, tag)) {
         throw new Breach(`"${tag}" was refused in ${store} and took effect`);
       }
     }
