@@ -16,7 +16,8 @@ import {
 } from "./changes.ts";
 import type { Observer } from "./observer.ts";
 import type { OwnWrite } from "./own_writes.ts";
-import type { Person, World } from "./world.ts";
+import type { Person } from "./person.ts";
+import type { World } from "./world.ts";
 
 /** How something is written. */
 export type WriteKind =

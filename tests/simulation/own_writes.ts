@@ -9,7 +9,8 @@ import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
 import { REFUSED } from "./changes.ts";
 import { isBefore, type Moment } from "./moment.ts";
-import type { Effect, Truth } from "./truth.ts";
+import type { Effect } from "./store_truth.ts";
+import type { Truth } from "./truth.ts";
 
 /** A write of a client to one store, or its guess at what a call does to it. */
 export interface OwnWrite {

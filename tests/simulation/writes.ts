@@ -6,7 +6,8 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Receipt } from "./application.ts";
 import { Breach } from "./breach.ts";
-import type { Effect, Truth } from "./truth.ts";
+import type { Effect } from "./store_truth.ts";
+import type { Truth } from "./truth.ts";
 
 /** What became of a write, as far as its maker knows. */
 type Outcome =
