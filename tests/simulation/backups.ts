@@ -41,7 +41,9 @@ export class Backups {
     world.note("the backup is restored");
     const { kv, network, servers } = world.simulation;
     // A server that compacts must not survive it: what it trims may be needed again.
-    const survive = world.plan.padSize < 1_000 && world.random.chance(0.5);
+    // Nor one whose clients are told again, by a proxy, what was set back.
+    const survive = world.plan.padSize < 1_000 && !world.plan.isBroken &&
+      world.random.chance(0.5);
     kv.faults.outlives = 0;
     for (const server of servers) {
       if (survivor ? server !== survivor : !survive) server.crash();

@@ -145,6 +145,7 @@ function guessesOf(
         isHiding: false,
         isOrdered: false,
         isVisible: true,
+        mayFail: false,
       })
     );
 }

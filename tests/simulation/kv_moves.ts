@@ -75,7 +75,8 @@ export const KV_MOVES: readonly Move[] = [
   {
     name: "set back while one sleeps",
     // Whoever compacts must not live through it: what it trims may be needed again.
-    weight: ({ plan }) => plan.isRestored && plan.padSize < 1_000 ? 20 : 0,
+    weight: ({ plan }) =>
+      plan.isRestored && !plan.isBroken && plan.padSize < 1_000 ? 20 : 0,
     run: setBackWhileOneSleeps,
   },
   {

@@ -28,6 +28,8 @@ export interface Life {
   /** State of each version from `base` on. */
   readonly states: Ledger[];
   writer: string;
+  /** The log holds what was written above it. */
+  floor: number;
   isOver: boolean;
 }
 
@@ -105,6 +107,12 @@ export class StoreTruth {
     for (const mutation of entry.mutations) this.#mutate(life, mutation);
   }
 
+  /** Whether the log still tells what was written to an epoch above a version. */
+  reachesBack(epoch: string, version: number): boolean {
+    const life = this.lives.find((one) => one.epoch === epoch);
+    return life !== undefined && life.floor <= version;
+  }
+
   /** Every moment at which the store was in that state. */
   momentsOf(version: number, state: unknown): Moment[] {
     const moments: Moment[] = [];
@@ -153,7 +161,13 @@ export class StoreTruth {
     this.#origins.clear();
     if (!before || !head) return;
     const states = before.states.slice(0, version - before.base + 1);
-    this.lives.push({ ...before, states, writer: head.writer, isOver: false });
+    this.lives.push({
+      ...before,
+      states,
+      writer: head.writer,
+      floor: head.floor,
+      isOver: false,
+    });
   }
 
   #mutate(life: Life, mutation: Mutation): void {

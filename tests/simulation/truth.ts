@@ -109,6 +109,8 @@ export class Truth {
       const head = decodeHead(value);
       this.#countSnapshot(String(key[3]), head);
       this.#beginIfNew(key, head);
+      const { life } = this.of(String(key[3]));
+      if (life) life.floor = head.floor;
     }
     for (const { key, value } of writes) {
       if (!value) this.#deleted(key);
@@ -148,6 +150,7 @@ export class Truth {
       base,
       states: [state],
       writer,
+      floor: 0,
       isOver: false,
     });
   }
