@@ -11,8 +11,6 @@ import type {
 } from "../../adapters/testing/simulated_kv.ts";
 import { decodeBlobRef } from "../../server/log/blob_ref.ts";
 import { decodeHead, type Head, snapshotsOf } from "../../server/log/head.ts";
-import { decodeEntry, type LogEntry } from "../../server/log/log_entry.ts";
-import type { Mutation } from "../../server/log/mutation.ts";
 import type { KvKey } from "../../server/ports.ts";
 import { INITIAL } from "./application.ts";
 import { Breach } from "./breach.ts";
