@@ -114,7 +114,7 @@ export type {
   SelfDestruct,
   StoreOptions,
   TerminateHook,
-} from "./stores/definition.ts";
+} from "./stores/store_options.ts";
 export type { CreateOptions, StoreOf } from "./stores/dynamic_store.ts";
 export type { Written } from "./stores/change.ts";
 export type { UpdateOptions } from "./stores/store_handle.ts";

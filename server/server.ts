@@ -34,11 +34,12 @@ import type { HostFetch, Listener, Ports } from "./ports.ts";
 import { toRevocation } from "./revocations.ts";
 import { NAMESPACE, ServerParts } from "./server_parts.ts";
 import type { Written } from "./stores/change.ts";
+import { StoreDefinition } from "./stores/definition.ts";
 import {
+  checkStoreOptions,
   type ContractStoreOptions,
-  StoreDefinition,
   type StoreOptions,
-} from "./stores/definition.ts";
+} from "./stores/store_options.ts";
 import { DynamicStore, type StoreOf } from "./stores/dynamic_store.ts";
 import { StaticStore } from "./stores/static_store.ts";
 import type { Transaction, TransactionPart } from "./transaction.ts";
@@ -74,7 +75,8 @@ export class Server<A extends App = any> {
    * Defines a store, or with a name that ends in `:*` many of one kind, whose
    * handle takes the key first. A definition costs nothing until it is used.
    *
-   * @throws {TypeError} if the name is taken, or the initial state is not an object.
+   * @throws {TypeError} if the name is taken, the initial state is not an object, there is
+   * no such option, or it is of another kind.
    * @throws {HeadwaterError} `bad_name` if it cannot be a name, or `bad_value`.
    */
   createStore<T extends object>(
@@ -100,6 +102,7 @@ export class Server<A extends App = any> {
   ): StaticStore<T> | DynamicStore<T> {
     const contract = storeContract(this.#options.app, name);
     // Where the contract has the initial state, options are all that is given.
+    if (contract) checkStoreOptions(name, given ?? {}, { hasContract: true });
     const options = contract ? { ...given, ...rulesOf(contract) } : more;
     const definition = new StoreDefinition(
       name,
@@ -207,7 +210,8 @@ export class Server<A extends App = any> {
    * throws is the error. Its store writes apply once, however often the call is
    * resent; see {@linkcode FunctionHandler}.
    *
-   * @throws {TypeError} if the function is handled already.
+   * @throws {TypeError} if the function is handled already, there is no such option, or it
+   * is of another kind.
    * @throws {HeadwaterError} `bad_name` if it cannot be a name.
    */
   handle<Args, R>(

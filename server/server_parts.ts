@@ -24,7 +24,7 @@ import type { ServerOptions } from "./options.ts";
 import type { Kv, OpenedKv, Ports } from "./ports.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
-import { Definitions } from "./stores/definition.ts";
+import { Definitions } from "./stores/definitions.ts";
 import { Transactions } from "./transaction.ts";
 import { Writes } from "./writes.ts";
 

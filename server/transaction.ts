@@ -13,7 +13,7 @@ import {
   setChange,
   type Written,
 } from "./stores/change.ts";
-import type { Definitions } from "./stores/definition.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import { DynamicStore } from "./stores/dynamic_store.ts";
 import { StaticStore } from "./stores/static_store.ts";
 import { isDefinedBy, type UpdateOptions } from "./stores/store_handle.ts";

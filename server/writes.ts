@@ -24,7 +24,8 @@ import type { StoreAccess } from "./stores/access.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";
 import type { Changer, MutationSource } from "./stores/change.ts";
-import type { Definitions, StoreDefinition } from "./stores/definition.ts";
+import type { StoreDefinition } from "./stores/definition.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 
 /** What writes are made with, once the server has opened its KV. */

@@ -24,11 +24,9 @@ import { decodeRecord } from "../server/log/record.ts";
 import { loggerOf } from "../server/logger.ts";
 import type { Clock, Kv, KvEntry, KvKey, Random } from "../server/ports.ts";
 import { StoreAccess } from "../server/stores/access.ts";
-import {
-  Definitions,
-  StoreDefinition,
-  type StoreOptions,
-} from "../server/stores/definition.ts";
+import { StoreDefinition } from "../server/stores/definition.ts";
+import { Definitions } from "../server/stores/definitions.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { Delivery, Subscriber } from "../server/stores/fanout.ts";
 import type { Position } from "../server/stores/recent_patches.ts";
 import { DynamicStore } from "../server/stores/dynamic_store.ts";

@@ -16,7 +16,7 @@ import {
   snapshotsOf,
 } from "../server/log/head.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { StaticStore } from "../server/stores/static_store.ts";
 import { shareEqual } from "../server/stores/restore.ts";
 import { anyJson } from "./_arbitraries.ts";

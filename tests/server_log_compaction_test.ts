@@ -23,7 +23,7 @@ import {
 } from "../server/log/log_entry.ts";
 import { readStore } from "../server/log/reader.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { StaticStore } from "../server/stores/static_store.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until, within } from "./_harness.ts";

@@ -9,7 +9,7 @@ import {
   type JointDelivery,
 } from "../server/stores/joint_delivery.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { AccessContext } from "../server/stores/writer.ts";
 import {
   Subscription,

@@ -7,6 +7,7 @@ import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { JsonPatchOperation } from "../../protocol/json_patch.ts";
 import { shown } from "../../protocol/shown.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { StoreAccess } from "./access.ts";
 import { recipeChange, setChange, type Written } from "./change.ts";
 import { isKey, type StoreDefinition } from "./definition.ts";
@@ -34,6 +35,11 @@ export interface CreateOptions<T> {
   /** The store ends by itself so many milliseconds later. @default that of the definition */
   readonly ttlMs?: number;
 }
+
+const CREATE_OPTIONS: Readonly<Record<keyof CreateOptions<unknown>, Kind>> = {
+  initial: "any",
+  ttlMs: "number",
+};
 
 /** How many stores {@linkcode DynamicStore.removeAll} deletes at the same time. */
 const REMOVED_AT_ONCE = 64;
@@ -96,12 +102,19 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * ```
    *
    * @throws {RangeError} if `ttlMs` is not 0 or more.
+   * @throws {TypeError} if there is no such option, or it is of another kind.
    * @throws {HeadwaterError} as {@linkcode StaticStore.update}.
    */
   async create(
     key?: string,
     options: CreateOptions<T> = {},
   ): Promise<string | null> {
+    const { pattern } = this.definition;
+    checkKinds(
+      `Cannot create a store of "${pattern}"`,
+      options,
+      CREATE_OPTIONS,
+    );
     const { initial = {}, ttlMs } = options;
     if (ttlMs !== undefined && !(ttlMs >= 0)) {
       throw new RangeError(`ttlMs must be 0 or more, not ${ttlMs}`);

@@ -4,13 +4,9 @@
  * @module
  */
 import { checkFunction } from "../../protocol/shown.ts";
-import type {
-  CreateHook,
-  Definitions,
-  IdleHook,
-  StoreDefinition,
-  TerminateHook,
-} from "./definition.ts";
+import type { StoreDefinition } from "./definition.ts";
+import type { Definitions } from "./definitions.ts";
+import type { CreateHook, IdleHook, TerminateHook } from "./store_options.ts";
 import type { Writer } from "./writer.ts";
 
 /** How the server writes. */
