@@ -42,7 +42,7 @@ export async function comeToRest(
   if (world.plan.isBroken) {
     for (const link of simulation.network.links) link.cut();
   }
-  world.touchAll();
+  world.backups.touchAll();
   await inTime(world, () => isAtRest(world), limitMs);
   world.check();
 }
@@ -68,9 +68,9 @@ async function lastRound(world: World): Promise<void> {
   world.makeWell();
   for (const person of people) {
     for (const store of plan.stores) {
-      world.look(person, store);
-      world.call(person, "add", [store], { isOptimistic: true });
-      world.call(person, "add", [store]);
+      world.clients.look(person, store);
+      world.caller.call(person, "add", [store], { isOptimistic: true });
+      world.caller.call(person, "add", [store]);
       for (const kind of ["add", "own", "insert"] as const) {
         world.client.write(person, store, { kind });
       }
@@ -154,7 +154,7 @@ function* causes(world: World): Generator<string> {
   if (simulation.servers.length < plan.servers) yield "a server is not up";
   for (const running of simulation.servers) {
     const { name, server } = running;
-    const updates = world.updatesOf(running);
+    const updates = world.caller.updatesOf(running);
     if (updates > 0) yield `${name} has said nothing of ${updates} writes`;
     for (const store of STORES) {
       // One of STORES, which are all defined.

@@ -151,6 +151,8 @@ export class Observer {
     this.#follows();
     if (!isFollowed) return;
     const truth = this.#truth.of(this.store);
+    // A server that has missed what is not in the log any more reads stores one by one.
+    if (!truth.reachesBack(now.epoch, before.version)) return;
     for (const tag of truth.tagsOf(now.epoch, before.version, now.version)) {
       for (
         const { store, effect } of this.#truth.togetherWith(this.store, tag)
