@@ -13,6 +13,7 @@ import type { Lifecycle } from "./lifecycle.ts";
 import { newId } from "./log/ids.ts";
 import type { Logger } from "./logger.ts";
 import type { Random } from "./ports.ts";
+import { quotingErrorIn } from "./stores/quoting_error.ts";
 
 /** What failed, and for whom. */
 export interface FailureOptions {
@@ -23,6 +24,8 @@ export interface FailureOptions {
   readonly clientId: string | undefined;
   /** Nobody waits for it: it is to be found in the log, and no more. */
   readonly isMoot?: boolean;
+  /** Whether its message is replaced in any case, unless it is meant for clients. */
+  readonly isHidden?: boolean;
 }
 
 /** See the module's documentation. */
@@ -47,9 +50,17 @@ export class Failures {
     this.#masks = masks;
   }
 
+  /** What the client is told of a refusal that is meant for it; else what `tell()` gives. */
+  explain(error: unknown, options: FailureOptions): ErrorBody {
+    const isMeant = !isPlainError(error) && !quotingErrorIn(error);
+    return isMeant
+      ? toErrorBody(error, options.code)
+      : this.tell(error, options);
+  }
+
   /** Logs it whole, and gives what the client is told: never a stack. */
   tell(error: unknown, options: FailureOptions): ErrorBody {
-    const { code, what, clientId, isMoot = false } = options;
+    const { code, what, clientId, isMoot = false, isHidden = false } = options;
     const id = newId(this.#random);
     const level = isMoot ? "debug" : "warn";
     this.#logger[level]("{what} failed, id {id}: {error}", {
@@ -58,12 +69,16 @@ export class Failures {
       clientId,
       error,
     });
+    const quoting = quotingErrorIn(error);
     const isPlain = isPlainError(error);
-    if (isPlain && !isMoot) this.#lifecycle.report(error, clientId);
+    if ((isPlain || quoting) && !isMoot) {
+      this.#lifecycle.report(quoting ?? error, clientId);
+    }
     const body = toErrorBody(error, code);
-    if (!isPlain || !this.#masks) return { ...body, id };
+    const isMasked = isPlain && (this.#masks || isHidden);
+    if (!quoting && !isMasked) return { ...body, id };
     const { outcome } = body;
-    const message = `${what} failed`;
+    const message = quoting?.shown ?? `${what} failed`;
     return { code: body.code, message, id, ...(outcome && { outcome }) };
   }
 }

@@ -23,7 +23,10 @@ export interface ServerEvents {
   storeCreated: [name: string, key: string | null];
   /** This server has deleted a store, or ended one whose time was over. */
   storeDeleted: [name: string, key: string | null];
-  /** Something failed that nobody else was told of, or a function threw. */
+  /**
+   * Something failed that nobody else was told of; or a function, mutator, rule,
+   * interceptor or hook that a client has made run threw what is not for clients.
+   */
   error: [error: Error, clientId?: string];
 }
 

@@ -5,8 +5,11 @@
  */
 import { encodeFrame } from "../protocol/codec.ts";
 import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
-import { toErrorBody } from "../protocol/error_body.ts";
-import { type ErrorCode, HeadwaterError } from "../protocol/errors.ts";
+import {
+  type ErrorBody,
+  type ErrorCode,
+  HeadwaterError,
+} from "../protocol/errors.ts";
 import type {
   ClientWrite,
   MutateFrame,
@@ -15,6 +18,7 @@ import type {
 import { validate } from "../protocol/schema.ts";
 import type { Json } from "../protocol/value.ts";
 import { timeOfCall } from "./call_time.ts";
+import type { Failures } from "./failures.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
 import type { Origin } from "./log/mutation.ts";
@@ -26,12 +30,15 @@ import { mutatorChange, patchChange } from "./stores/client_changes.ts";
 import type { Changer, MutationSource } from "./stores/change.ts";
 import type { StoreDefinition } from "./stores/definition.ts";
 import type { Definitions } from "./stores/definitions.ts";
+import { quote } from "./stores/quoting_error.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
+import type { AccessContext } from "./stores/writer.ts";
 
 /** What writes are made with, once the server has opened its KV. */
 export interface WritesEnvironment {
   readonly clock: Clock;
   readonly stores: StoreRegistry;
+  readonly failures: Failures;
   readonly namespace: string;
 }
 
@@ -64,6 +71,12 @@ interface Result {
 
 /** Errors after which the number of a write is free: the client sends it again, changed. */
 const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase"]);
+
+/** Errors of what a write does to a state, which say where in it. */
+const OF_STATE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "bad_value",
+  "bad_patch",
+]);
 
 /** See the module's documentation. */
 export class Writes {
@@ -110,7 +123,7 @@ export class Writes {
       const answer = encodeFrame({ type: "res", id, value: value ?? null });
       return { frame: answer, written };
     }
-    const body = toErrorBody(error, "refused");
+    const body = this.#explain(env, client, { frame, error });
     const encode = (outcome: "notApplied" | "unknown") =>
       encodeFrame({ type: "res", id, error: { ...body, outcome } });
     const { outcome = "notApplied", code } = body;
@@ -125,6 +138,27 @@ export class Writes {
       ...(NOT_NOW.has(code) && { doubtful: encode("unknown") }),
       ...(code === "forbidden" && { doubtful: encode("unknown") }),
     };
+  }
+
+  /** What the client is told where its writes were not made. */
+  #explain(
+    { failures }: WritesEnvironment,
+    { session: { clientId } }: WritingClient,
+    { frame, error }: { frame: MutateFrame; error: unknown },
+  ): ErrorBody {
+    const { definitions } = this.#options;
+    const names = [...new Set(frame.writes.map(({ name }) => name))];
+    const what = `A write to ${
+      names.map((name) => `store "${name}"`).join(", ")
+    }`;
+    // What threw was told what the state has, which the client may not see.
+    const isHidden = names.some((name) => definitions.find(name)?.view);
+    const isOfState = error instanceof HeadwaterError &&
+      OF_STATE.has(error.code);
+    return failures.explain(
+      isHidden && isOfState ? quote(error, `${what} failed`) : error,
+      { code: "refused", what, clientId, isHidden },
+    );
   }
 
   /** Runs a write once those before it have their places in the queues of their stores. */
@@ -204,7 +238,7 @@ export class Writes {
   }
 
   #toPart(
-    { clock, namespace }: WritesEnvironment,
+    { clock, namespace, failures }: WritesEnvironment,
     { session, user }: WritingClient,
     { frame, write, n }: { frame: MutateFrame; write: ClientWrite; n: number },
   ): Part {
@@ -212,13 +246,8 @@ export class Writes {
     const definition = this.#definitionOf(name);
     const { clientId } = session;
     const key = definition.keyOf(name) ?? null;
-    if (!definition.mayWrite({ user, clientId, namespace, name, key })) {
-      throw new HeadwaterError(
-        "forbidden",
-        `Cannot write to store "${name}": this client may not`,
-        { outcome: "notApplied" },
-      );
-    }
+    const context = { user, clientId, namespace, name, key };
+    checkMayWrite(definition, context, failures);
     if ("patch" in write && definition.view) {
       throw new HeadwaterError(
         "refused",
@@ -289,6 +318,33 @@ export class Writes {
       args: mutator.args ? validate(mutator.args, args, what) : args,
     };
   }
+}
+
+/** Refuses whom the rule of the store does not let write, or for whom it fails. */
+function checkMayWrite(
+  definition: StoreDefinition,
+  context: AccessContext,
+  failures: Failures,
+): void {
+  const { name, clientId } = context;
+  const outcome = "notApplied";
+  const message = `Cannot write to store "${name}": this client may not`;
+  try {
+    if (definition.mayWrite(context)) return;
+  } catch (error) {
+    const code = "forbidden";
+    const what = `The rule of who may write to store "${name}"`;
+    const { id, message: told } = failures.tell(error, {
+      code,
+      what,
+      clientId,
+    });
+    // Whatever went wrong: it is the rule's author whom it concerns.
+    const isMeant = error instanceof HeadwaterError;
+    const options = { id, outcome } as const;
+    throw new HeadwaterError(code, isMeant ? told : message, options);
+  }
+  throw new HeadwaterError("forbidden", message, { outcome });
 }
 
 /** A write to a life of the store that has ended is shown by whatever shows the next. */
