@@ -69,6 +69,8 @@ export class Connection
   readonly subscriptions = new Map<string, Subscription>();
   /** Calls that run. */
   readonly calls = new RunningCalls();
+  /** Whether the client has proven that it was here before, over the same KV. */
+  isKnown = false;
   /** Whether the client is told which of its own calls a frame shows. */
   showsOwn = false;
   /** Who is behind it, as far as that is known. */

@@ -61,6 +61,8 @@ interface Part {
   readonly id: StoreId;
   readonly change: Changer;
   readonly source: MutationSource;
+  /** The life of the store that it means; undefined: any, and the next where there is none. */
+  readonly life: string | undefined;
 }
 
 interface Result {
@@ -197,12 +199,13 @@ export class Writes {
   }
 
   async #commit(
-    { id, change, source }: Part,
+    { id, change, source, life }: Part,
     queued: () => void,
   ): Promise<WrittenTo> {
     const { access } = this.#options;
     const { version, epoch = "", isPast } = await access.write(id, change, {
       source,
+      life,
       queued,
     });
     return toWritten(id, { version, epoch, isPast });
@@ -212,7 +215,16 @@ export class Writes {
     { stores }: WritesEnvironment,
     parts: readonly Part[],
   ): Promise<WrittenTo[]> {
-    const made = await stores.commitTogether(parts);
+    const { access } = this.#options;
+    const lives = parts.flatMap(({ id, life }) =>
+      life === undefined ? [] : [{ id, life }]
+    );
+    const open = async (id: StoreId) => {
+      // Before any other store begins a life for what will be refused.
+      await Promise.all(lives.map(({ id, life }) => access.openLife(id, life)));
+      return await stores.open(id);
+    };
+    const made = await stores.commitTogether(parts, open);
     return made.map((written) => toWritten(written.id, written));
   }
 
@@ -264,8 +276,11 @@ export class Writes {
     };
     const terms = { origin, isExact: frame.exact === true };
     const { resent: isResent = false } = frame;
+    // A mutator runs on whatever there is, unless nobody else may have written.
+    const meansLife = "patch" in write || frame.exact === true;
     return {
       id: { namespace, name },
+      life: meansLife && write.epoch !== "" ? write.epoch : undefined,
       change: "patch" in write ? patchChange(write, terms) : mutatorChange(
         write,
         terms,

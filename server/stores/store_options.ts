@@ -64,6 +64,10 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
    * those for which this returns true; where it throws, nobody may. Functions write in
    * any case.
    *
+   * What a client has written on a state of the store that was deleted meanwhile is
+   * refused with `store_deleted`, and brings nothing back. A mutator runs on whatever
+   * there is: where there is no such store, it creates it, as subscribing does.
+   *
    * @default false
    */
   readonly write?: boolean | ((context: AccessContext) => boolean);
