@@ -145,7 +145,9 @@ export class Access {
     if (!this.#world.plan.isGuarded) return true;
     const level = levelFor(right, store);
     const { elapsedMs } = this.#world.simulation.clock;
-    return person.tokens.isAtLeast(level, elapsedMs) &&
+    // What is shown on the next connection may come at any time.
+    const { nextLevel = level } = person;
+    return nextLevel >= level && person.tokens.isAtLeast(level, elapsedMs) &&
       person.limits.isAtLeast(level, elapsedMs);
   }
 

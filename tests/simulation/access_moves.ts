@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { ACCESS_MS } from "./access.ts";
 import type { Move } from "./move.ts";
 import type { Person } from "./person.ts";
 import { levelFor, TOP_LEVEL } from "./rules.ts";
-import { delayCommits, serverOf } from "./steps.ts";
+import { delay, delayCommits, pickTwo, serverOf } from "./steps.ts";
 import type { World } from "./world.ts";
 
 const guarded = (weight: number) => ({ plan }: World): number =>
@@ -29,6 +30,11 @@ export const ACCESS_MOVES: readonly Move[] = [
     },
   },
   { name: "lose a store", weight: guarded(8), run: loseAStore },
+  {
+    name: "lose a store at a server that hears nothing",
+    weight: ({ plan }) => plan.isGuarded && plan.servers > 1 ? 6 : 0,
+    run: loseAStoreUnheard,
+  },
   {
     name: "be refused when it is sent again",
     weight: guarded(10),
@@ -78,6 +84,12 @@ async function loseAStore(world: World): Promise<void> {
   const { faults } = simulation.kv;
   const { watch } = faults;
   if (random.chance(0.5)) faults.watch = "dead";
+  if (random.chance(0.45)) {
+    // Who they are is asked before, and answered after.
+    access.faults = { lateMs: 2_000, fails: 0 };
+    for (const link of person.running.links) link.cut();
+    await simulation.advance(random.integer(100, 500));
+  }
   const level = levelFor("read", store) - 1;
   if (random.chance(0.7)) {
     const only = random.chance(0.2) ? person : undefined;
@@ -93,6 +105,34 @@ async function loseAStore(world: World): Promise<void> {
     await simulation.advance(random.integer(100, 2_500));
   }
   faults.watch = watch;
+  access.heal();
+}
+
+/** A server hears nothing of the KV while one of its users loses a store. */
+async function loseAStoreUnheard(world: World): Promise<void> {
+  const { random, access, plan, simulation } = world;
+  const pair = pickTwo(world);
+  const store = plan.stores.find((one) => levelFor("read", one) > 0);
+  if (!pair || store === undefined) return;
+  const [deaf, other] = pair;
+  const isThere = (one: Person) => serverOf(world, one) === deaf;
+  const person = world.people.find(isThere);
+  if (!person) return;
+  await raise(world, person);
+  world.clients.look(person, store);
+  await simulation.advance(random.integer(50, 300));
+  world.note(`${deaf.name} hears nothing of the KV`);
+  delay(world, deaf, { kinds: ["get", "list"], ms: [20_000, 20_000] });
+  await simulation.advance(random.integer(0, 200));
+  const { userId } = person;
+  access.revoke(other, { userId, level: levelFor("read", store) - 1 });
+  await simulation.advance(ACCESS_MS * 2);
+  world.note(`${deaf.name} hears of the KV again`);
+  deaf.onKvOperation = undefined;
+  for (let round = 0; round < 12; round++) {
+    world.caller.update(other, store);
+    await simulation.advance(random.integer(50, 400));
+  }
 }
 
 /**
