@@ -21,6 +21,7 @@ export {
 
 export type {
   AccessContext,
+  AttachOptions,
   Authenticate,
   CallContext,
   ConnectionInfo,
@@ -37,6 +38,7 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpServer,
   IdleHook,
   InterceptContext,
   Interceptor,

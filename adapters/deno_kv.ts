@@ -12,6 +12,17 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
   return await openKvAt(location, HOST);
 }
 
+/** Lends a server a KV that the application has opened, and that stays its owner's. */
+export function lendKv(kv: Kv): OpenedKv {
+  return {
+    kv,
+    // Not known; what is good for one that is far away does a near one little harm.
+    isLocal: false,
+    location: "a KV that was opened by the application",
+    close: () => Promise.resolve(),
+  };
+}
+
 const HOST: KvHost = {
   openLocal,
   closeLocal: (kv) => Promise.resolve(kv.close()),

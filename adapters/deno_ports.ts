@@ -6,10 +6,10 @@
 import type { Ports } from "../server/ports.ts";
 import { createAmbient } from "./ambient.ts";
 import { clock, random } from "./clock.ts";
-import { openDenoKv } from "./deno_kv.ts";
+import { lendKv, openDenoKv } from "./deno_kv.ts";
 import { listenDeno, RequestOrigins } from "./deno_listen.ts";
 import { upgradeDeno } from "./deno_socket.ts";
-import type { Upgrades } from "./ws_listen.ts";
+import type { Upgrades } from "./ws_connections.ts";
 
 /** The ports of a server on Deno. */
 export function denoPorts(): Ports {
@@ -17,6 +17,7 @@ export function denoPorts(): Ports {
   const upgrades: Upgrades = new WeakMap();
   return {
     openKv: openDenoKv,
+    lendKv,
     clock,
     random,
     createAmbient,
@@ -31,6 +32,10 @@ export function denoPorts(): Ports {
       // Loaded only here: `ws` asks for environment variables as it is loaded.
       const { listenWs } = await import("./ws_listen.ts");
       return await listenWs(target, fetch, { upgrades, checkAddress });
+    },
+    async attach(target, fetch) {
+      const { attachWs } = await import("./ws_attach.ts");
+      return attachWs(target, fetch, upgrades);
     },
   };
 }
