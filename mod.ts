@@ -38,6 +38,7 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpListener,
   HttpServer,
   IdleHook,
   InterceptContext,

@@ -8,7 +8,7 @@ import { createAmbient } from "./ambient.ts";
 import { clock, random } from "./clock.ts";
 import { loadPackage } from "./missing_package.ts";
 import { lendNodeKv, openNodeKv } from "./node_kv.ts";
-import { refuse } from "./upgrade_request.ts";
+import { checkUpgrade, refuse } from "./upgrade_request.ts";
 import type { Upgrades } from "./ws_connections.ts";
 
 /** The ports of a server on Node, from 20 on. */
@@ -20,10 +20,8 @@ export function nodePorts(): Ports {
     clock,
     random,
     createAmbient,
-    // Node gives no socket to who has but a Request.
     upgrade: (request, accept) =>
-      upgrades.get(request)?.(accept) ??
-        refuse(501, "On Node, sockets come by listen() or attach()"),
+      upgrades.get(request)?.(accept) ?? refuseAnyway(request),
     async listen(target, fetch) {
       const { listenWs } = await loadPackage(
         "ws",
@@ -43,4 +41,12 @@ export function nodePorts(): Ports {
       return attachWs(target, fetch, upgrades);
     },
   };
+}
+
+/** Node gives no socket to who has but a Request. */
+function refuseAnyway(request: Request): Response {
+  const checked = checkUpgrade(request);
+  return checked instanceof Response
+    ? checked
+    : refuse(501, "On Node, sockets come by listen() or attach()");
 }

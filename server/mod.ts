@@ -142,6 +142,7 @@ export type {
 export type { History } from "./log/compaction.ts";
 export type {
   ConnectionInfo,
+  HttpListener,
   HttpServer,
   Kv,
   KvAtomic,

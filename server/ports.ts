@@ -242,12 +242,17 @@ export interface AttachTarget {
  */
 export interface HttpServer {
   /** Adds a listener. */
-  on(event: string, listener: (...args: never[]) => void): unknown;
+  on(event: string, listener: HttpListener): unknown;
   /** Takes a listener off. */
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  off(event: string, listener: HttpListener): unknown;
   /** Those who listen. */
   listeners(event: string): readonly object[];
 }
+
+/** A listener of an {@linkcode HttpServer}. */
+// As Node declares it: what a listener gets depends on the event.
+// deno-lint-ignore no-explicit-any
+export type HttpListener = (...args: any[]) => void;
 
 /** The sockets on an HTTP server that is somebody else's. */
 export interface Attachment {

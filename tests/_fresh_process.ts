@@ -64,6 +64,12 @@ export class FreshProcess implements AsyncDisposable {
     return `${this.#lines.join("\n")}\n${this.#errors}`;
   }
 
+  /** What it wrote until its end. */
+  async whole(): Promise<string> {
+    await this.#reading;
+    return this.output;
+  }
+
   /** The next line of its standard output that matches; those before it are passed over. */
   line(match: RegExp, options: { ms?: number } = {}): Promise<RegExpExecArray> {
     const { ms = 20_000 } = options;

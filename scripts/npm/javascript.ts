@@ -36,6 +36,26 @@ const SWAPS: Readonly<Record<string, string>> = {
     'export { nodePorts as denoPorts } from "./node_ports.ts";',
 };
 
+/**
+ * Bundles one source, with all of ours that it needs, into a module that Node runs;
+ * packages stay imports.
+ */
+export async function bundleForNode(
+  root: string,
+  source: string,
+  outfile: string,
+): Promise<void> {
+  try {
+    await esbuild.build({
+      ...settingsOf(root),
+      entryPoints: [join(root, source)],
+      outfile,
+    });
+  } finally {
+    await esbuild.stop();
+  }
+}
+
 /** Bundles `entries`, paths in the checkout at `root` by the names of their modules. */
 export async function buildJavaScript(
   root: string,
@@ -43,29 +63,16 @@ export async function buildJavaScript(
 ): Promise<BuiltModule[]> {
   try {
     const { metafile, outputFiles } = await esbuild.build({
-      absWorkingDir: root,
       entryPoints: Object.entries(entries).map(([out, path]) => ({
         in: join(root, path),
         out,
       })),
       outdir: join(root, "dist"),
       chunkNames: "shared/[hash]",
-      bundle: true,
+      ...settingsOf(root),
       splitting: true,
       write: false,
       metafile: true,
-      format: "esm",
-      platform: "node",
-      packages: "external",
-      target: `node${OLDEST_NODE}`,
-      charset: "utf8",
-      legalComments: "none",
-      logLevel: "silent",
-      define: {
-        "Promise.withResolvers": "promiseWithResolvers",
-        "Map.groupBy": "mapGroupBy",
-      },
-      inject: [join(root, "scripts/npm/node_20.ts")],
       plugins: [modulesForNode(root)],
     });
     return outputFiles.map(({ path, text }) => {
@@ -84,6 +91,25 @@ export async function buildJavaScript(
   } finally {
     await esbuild.stop();
   }
+}
+
+function settingsOf(root: string) {
+  return {
+    absWorkingDir: root,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    packages: "external",
+    target: `node${OLDEST_NODE}`,
+    charset: "utf8",
+    legalComments: "none",
+    logLevel: "silent",
+    define: {
+      "Promise.withResolvers": "promiseWithResolvers",
+      "Map.groupBy": "mapGroupBy",
+    },
+    inject: [join(root, "scripts/npm/node_20.ts")],
+  } satisfies esbuild.BuildOptions;
 }
 
 /** Finds our modules, with Node's adapters in the place of Deno's. */
