@@ -11,10 +11,18 @@ import { buildNpm } from "../build_npm.ts";
 import { readOptions, usageOf } from "../options.ts";
 import type { Check } from "./check.ts";
 import { contracts } from "./checks/contracts.ts";
+import { frameworks } from "./checks/frameworks.ts";
+import { program } from "./checks/program.ts";
+import { publicEntries } from "./checks/public_entries.ts";
+import { todo } from "./checks/todo.ts";
 import { Consumer, Lab } from "./lab.ts";
 import { inKilobytes } from "./sizes.ts";
 
 const CHECKS: readonly Check[] = [
+  publicEntries,
+  todo,
+  program,
+  frameworks,
   contracts,
 ];
 
