@@ -10,8 +10,12 @@ import { basename, join } from "node:path";
 import { buildNpm } from "../build_npm.ts";
 import { readOptions, usageOf } from "../options.ts";
 import type { Check } from "./check.ts";
+import { across } from "./checks/across.ts";
 import { contracts } from "./checks/contracts.ts";
+import { endings } from "./checks/endings.ts";
+import { files } from "./checks/files.ts";
 import { frameworks } from "./checks/frameworks.ts";
+import { peers } from "./checks/peers.ts";
 import { program } from "./checks/program.ts";
 import { publicEntries } from "./checks/public_entries.ts";
 import { todo } from "./checks/todo.ts";
@@ -23,6 +27,10 @@ const CHECKS: readonly Check[] = [
   todo,
   program,
   frameworks,
+  endings,
+  files,
+  across,
+  peers,
   contracts,
 ];
 
