@@ -140,7 +140,7 @@ export class ServerParts {
     const { clock, random } = this.#ports;
     const waiting = { clock, random, limitMs: this.limits.commitMs };
     const opened = typeof kv !== "string"
-      ? lend(kv)
+      ? this.#ports.lendKv(kv)
       // It has a patience of its own, and knows why there is no answer.
       : isKvUrl(kv)
       ? await this.#ports.openKv(kv)
@@ -257,15 +257,4 @@ function refuseStores(cause: unknown): never {
     cause,
     outcome: "notApplied",
   });
-}
-
-/** A KV that stays its owner's. */
-function lend(kv: Kv): OpenedKv {
-  return {
-    kv,
-    // Not known; what is good for one that is far away does a near one little harm.
-    isLocal: false,
-    location: "a KV that was opened by the application",
-    close: async () => {},
-  };
 }
