@@ -516,6 +516,7 @@ export class Server<A extends App = any> {
   async #close(): Promise<void> {
     this.#openCore?.stores.beginClose();
     await this.#connections.close(GRACE_MS);
+    const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
     await listener?.close();
@@ -523,6 +524,8 @@ export class Server<A extends App = any> {
     await this.#eventQueue.close();
     const core = await this.#core?.catch(() => undefined);
     await core?.close();
+    // Whoever exits now would take close codes along that are on their way.
+    await looseSocketsEnded;
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
