@@ -22,7 +22,8 @@ const files = new Map<string, SharedFile>();
  * Opens the KV at `location`.
  *
  * - A path: a SQLite file, made with its folder if it is not there. Opened
- *   again in the same process, it is the same handle, closed by its last user.
+ *   again in the same process, it is the same handle, closed by its last user. On
+ *   Deno Deploy, which keeps no files, any path is the app's own KV.
  * - `":memory:"`: empty, private to this call, gone when closed.
  * - An `http:` or `https:` URL: a remote KV by KV Connect; its token is taken
  *   from the environment variable `DENO_KV_ACCESS_TOKEN`. One that cannot be
@@ -38,6 +39,13 @@ export async function openDenoKv(location: string): Promise<OpenedKv> {
   checkKvLocation(location, "Cannot open KV: its location");
   if (isKvUrl(location)) {
     return toOpened(await openRemote(location), { location, isLocal: false });
+  }
+  if (isOnDeploy()) {
+    const name = "the KV of Deno Deploy";
+    return toOpened(await openOnDeploy(name), {
+      location: name,
+      isLocal: false,
+    });
   }
   const path = await prepareFile(location);
   const file = files.get(path) ??
@@ -95,6 +103,26 @@ async function openHandle(location: string): Promise<Kv> {
     throw new Error(`Cannot open KV "${location}": ${messageOf(cause)}`, {
       cause,
     });
+  }
+}
+
+/** Programs that may not read the variable are not there: it lets them do everything. */
+function isOnDeploy(): boolean {
+  const variable = "DENO_DEPLOYMENT_ID";
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" && Deno.env.has(variable);
+}
+
+async function openOnDeploy(name: string): Promise<Kv> {
+  try {
+    return await Deno.openKv();
+  } catch (cause) {
+    throw new Error(
+      `Cannot open ${name}: ${
+        messageOf(cause)
+      }; is a database of Deno KV assigned to the app?`,
+      { cause },
+    );
   }
 }
 
