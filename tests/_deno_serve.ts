@@ -16,6 +16,7 @@ export interface DenoServeOptions {
   /** The module with the default export. */
   readonly script: string;
   readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
   /** With `--parallel`, and so many isolates. */
   readonly isolates?: number;
 }
@@ -59,7 +60,7 @@ export class DenoServe implements AsyncDisposable {
 
   /** Starts it again, once it has ended. */
   async restart(): Promise<void> {
-    const { script, env = {}, isolates } = this.#options;
+    const { script, env = {}, cwd, isolates } = this.#options;
     this.#output = "";
     this.#child = new Deno.Command(Deno.execPath(), {
       args: [
@@ -67,6 +68,7 @@ export class DenoServe implements AsyncDisposable {
         ...(isolates === undefined ? [] : ["--parallel"]),
         ...["--host=127.0.0.1", `--port=${this.#port}`, script],
       ],
+      ...(cwd !== undefined && { cwd }),
       env: { DENO_JOBS: `${isolates ?? 1}`, NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",
