@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { onShutdownSignal } from "./signals.ts";
 
 /** How long an end may take: Deno Deploy kills 5 seconds after it has asked. */
@@ -15,7 +16,7 @@ const END_MS = 4_500;
  */
 export function endBySignal(close: () => Promise<void>): () => void {
   return onShutdownSignal(() => {
-    setTimeout(() => Deno.exit(), END_MS);
-    void close().finally(() => Deno.exit());
+    setTimeout(() => process.exit(), END_MS);
+    void close().finally(() => process.exit());
   });
 }

@@ -75,7 +75,7 @@ export class Subscription {
   store: number | undefined;
   readonly #owner: SubscriptionOwner;
   /** What was written here and can be taken back. */
-  readonly undo = new UndoStack();
+  readonly undo: UndoStack = new UndoStack();
   readonly #replica = new Replica();
   #phase: Phase = { name: "offline" };
   #pending: Pending | undefined;

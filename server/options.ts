@@ -118,6 +118,14 @@ export interface ListenOptions {
   readonly transport?: "native" | "hardened";
 }
 
+/** Options of `Server.attach()`. */
+export interface AttachOptions {
+  /** The one path that takes sockets. @default any */
+  readonly path?: string;
+  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  readonly heartbeatMs?: number;
+}
+
 /** What `Deno.serve` tells about a request. */
 export interface RequestInfo {
   /** The peer. */

@@ -20,7 +20,11 @@ import type { Json } from "../protocol/value.ts";
 import { Access } from "./access.ts";
 import { Authentication, type ConnectionRequest } from "./authentication.ts";
 import { CallScopes } from "./call_scope.ts";
-import { checkListenOptions, checkServerOptions } from "./checked_options.ts";
+import {
+  checkAttachOptions,
+  checkListenOptions,
+  checkServerOptions,
+} from "./checked_options.ts";
 import { Connections } from "./connections.ts";
 import { checkedEvent, checkedHandler, storeContract } from "./contract.ts";
 import { Core, type CoreOptions } from "./core.ts";
@@ -44,8 +48,19 @@ import { inTime } from "./log/patience.ts";
 import { isKvUrl } from "./kv_location.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { loggerOf } from "./logger.ts";
-import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
-import type { HostFetch, Kv, Listener, OpenedKv, Ports } from "./ports.ts";
+import type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
+import type {
+  Attachment,
+  HostFetch,
+  HttpServer,
+  Listener,
+  Ports,
+} from "./ports.ts";
 import type { Revocation } from "./revocations.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
@@ -104,9 +119,14 @@ export class Server<A extends App = any> {
   #routes: HostFetch | undefined;
   #listening: Promise<Listener> | undefined;
   #listener: Listener | undefined;
+  readonly #attachments = new Set<Promise<Attachment>>();
   #closed: Promise<void> | undefined;
 
-  /** Use {@linkcode createServer}, which supplies the ports of the runtime. */
+  /**
+   * Use {@linkcode createServer}, which supplies the ports of the runtime.
+   *
+   * @ignore
+   */
   constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
@@ -457,6 +477,50 @@ export class Server<A extends App = any> {
     }
   }
 
+  /**
+   * Opens the KV, and takes the sockets that come to an HTTP server of the
+   * application: one of `node:http` or `node:https`, on Node and on Deno, such as
+   * those of Express, Fastify and Hono. Its requests stay its own.
+   *
+   * - It may be called before that server listens, and for several servers.
+   * - Sockets to another path than `path` are for whoever else takes them.
+   * - {@linkcode Server.close} ends the sockets, and leaves that server as it was: call
+   *   it first, since `httpServer.close()` waits for them.
+   * - Limits of HTTP itself, such as its time-outs, are those of that server.
+   *
+   * @example Beside an API
+   * ```ts
+   * import { createServer as createHttpServer } from "node:http";
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * const http = createHttpServer((_request, response) => response.end("Hello"));
+   * await using server = createServer({ kv: ":memory:" });
+   * await server.attach(http, { path: "/sync" });
+   * // http.listen(3000): then clients connect to ws://localhost:3000/sync
+   * ```
+   *
+   * @throws {TypeError} if the server is closed, that is no HTTP server, or there is no
+   * such option, or it is of another kind.
+   * @throws {RangeError} if an option's value cannot be used.
+   * @throws {Error} if the KV cannot be opened.
+   */
+  async attach(
+    httpServer: HttpServer,
+    options: AttachOptions = {},
+  ): Promise<void> {
+    checkAttachOptions(httpServer, options);
+    const { path, heartbeatMs = 30_000 } = options;
+    if (this.#closed) {
+      throw new TypeError("Cannot attach: the server is closed");
+    }
+    this.#connections.heartbeatMs = heartbeatMs;
+    const attaching = this.#attach(httpServer, path);
+    this.#attachments.add(attaching);
+    // What could not be attached needs no end.
+    attaching.catch(() => this.#attachments.delete(attaching));
+    await attaching;
+  }
+
   /** The port that the server listens on. */
   get port(): number {
     if (!this.#listener) {
@@ -519,7 +583,13 @@ export class Server<A extends App = any> {
     const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
-    await listener?.close();
+    const attached = await Promise.allSettled(this.#attachments);
+    await Promise.all([
+      listener?.close(),
+      ...attached.map((one) =>
+        one.status === "fulfilled" ? one.value.close() : undefined
+      ),
+    ]);
     await this.#lifecycle.close(GRACE_MS);
     await this.#eventQueue.close();
     const core = await this.#core?.catch(() => undefined);
@@ -536,6 +606,17 @@ export class Server<A extends App = any> {
     return await this.#ports.listen(
       { port, host, cert, key, transport, limits: this.#limits },
       routes,
+    );
+  }
+
+  async #attach(
+    server: HttpServer,
+    path: string | undefined,
+  ): Promise<Attachment> {
+    await this.#open();
+    return await this.#ports.attach(
+      { server, path, limits: this.#limits },
+      this.#createRoutes(path),
     );
   }
 
@@ -561,7 +642,7 @@ export class Server<A extends App = any> {
     const { clock, random } = this.#ports;
     const waiting = { clock, random, limitMs: this.#limits.commitMs };
     const opened = typeof kv !== "string"
-      ? lend(kv)
+      ? this.#ports.lendKv(kv)
       // It has a patience of its own, and knows why there is no answer.
       : isKvUrl(kv)
       ? await this.#ports.openKv(kv)
@@ -730,17 +811,6 @@ function refuseStores(cause: unknown): never {
     cause,
     outcome: "notApplied",
   });
-}
-
-/** A KV that stays its owner's. */
-function lend(kv: Kv): OpenedKv {
-  return {
-    kv,
-    // Not known; what is good for one that is far away does a near one little harm.
-    isLocal: false,
-    location: "a KV that was opened by the application",
-    close: async () => {},
-  };
 }
 
 function addressOf(info: RequestInfo | undefined): string | undefined {

@@ -59,7 +59,7 @@ export interface Head {
 }
 
 /** Writes that one call may make to one store. */
-export const WRITES_PER_CALL = 2 ** 20;
+export const WRITES_PER_CALL: number = 2 ** 20;
 
 /** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
 export interface Origin {

@@ -46,7 +46,11 @@ export abstract class StoreHandle<T> {
   /** @ignore */
   protected readonly definition: StoreDefinition;
 
-  /** Made by {@linkcode Server.createStore}. */
+  /**
+   * Made by {@linkcode Server.createStore}.
+   *
+   * @ignore
+   */
   constructor(definition: StoreDefinition) {
     this.definition = definition;
   }
@@ -126,7 +130,11 @@ export class StaticStore<T> extends StoreHandle<T> {
   readonly name: string;
   readonly #access: StoreAccess;
 
-  /** Made by {@linkcode Server.createStore} and {@linkcode Server.store}. */
+  /**
+   * Made by {@linkcode Server.createStore} and {@linkcode Server.store}.
+   *
+   * @ignore
+   */
   constructor(
     access: StoreAccess,
     definition: StoreDefinition,
@@ -323,7 +331,11 @@ const REMOVED_AT_ONCE = 64;
 export class DynamicStore<T> extends StoreHandle<T> {
   readonly #access: StoreAccess;
 
-  /** Made by {@linkcode Server.createStore}. */
+  /**
+   * Made by {@linkcode Server.createStore}.
+   *
+   * @ignore
+   */
   constructor(access: StoreAccess, definition: StoreDefinition) {
     super(definition);
     this.#access = access;

@@ -34,7 +34,7 @@ export const STORES_PER_TRANSACTION = 9;
 /** Changes in one transaction. */
 export const CHANGES_PER_TRANSACTION = 1_000;
 /** Bytes of the log entries of one transaction; a KV takes 800 KiB with all that goes with them. */
-export const TRANSACTION_BYTES = 600 * 1024;
+export const TRANSACTION_BYTES: number = 600 * 1024;
 
 /** How often it begins again because a store was deleted under it. */
 const ATTEMPTS = 4;
