@@ -19,10 +19,11 @@ interface Edit {
  */
 export function withoutIgnored(declaration: string): string {
   const source = parse(declaration);
-  const edits: Edit[] = source.statements.filter(ts.isClassDeclaration)
-    .flatMap(({ members }) => [...members])
-    .filter((member) =>
-      ts.getJSDocTags(member).some(({ tagName }) => tagName.text === "ignore")
+  const edits = source.statements.filter(ts.isClassDeclaration)
+    .flatMap(({ members }) =>
+      members.filter((member) =>
+        isIgnored(member) || isSaidTwice(member, members)
+      )
     )
     .map((member) => ({
       start: member.getFullStart(),
@@ -34,6 +35,25 @@ export function withoutIgnored(declaration: string): string {
   return edits.length === 0
     ? declaration
     : withoutUnusedImports(apply(declaration, edits));
+}
+
+function isIgnored(member: ts.ClassElement): boolean {
+  return ts.getJSDocTags(member).some(({ tagName }) =>
+    tagName.text === "ignore"
+  );
+}
+
+/** TypeScript 6.0 declares `[Symbol.asyncDispose]()` as a property, too, where it sees one file alone. */
+function isSaidTwice(
+  member: ts.ClassElement,
+  members: readonly ts.ClassElement[],
+): boolean {
+  const { name } = member;
+  return ts.isPropertyDeclaration(member) && name !== undefined &&
+    ts.isComputedPropertyName(name) &&
+    members.some((other) =>
+      ts.isMethodDeclaration(other) && other.name.getText() === name.getText()
+    );
 }
 
 function withoutUnusedImports(declaration: string): string {
@@ -55,7 +75,10 @@ function toEdit(found: ts.ImportDeclaration, used: Set<string>): Edit {
   const names = bindings && ts.isNamedImports(bindings)
     ? bindings.elements.filter(({ name }) => used.has(name.text))
     : [];
-  const list = names.map((name) => name.getText()).join(", ");
+  // Not its own "type", which `import type` has already.
+  const list = names.map(({ propertyName, name }) =>
+    propertyName ? `${propertyName.getText()} as ${name.text}` : name.text
+  ).join(", ");
   return {
     start: found.getStart(),
     end: found.end,

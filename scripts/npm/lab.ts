@@ -14,6 +14,7 @@ const VERSIONS = {
   "@hono/node-server": "2.1.8",
   "@types/express": "5.0.6",
   "@types/node": "20.19.25",
+  "@types/ws": "8.18.1",
   "express": "5.3.0",
   "fastify": "5.12.8",
   "hono": "4.13.19",
@@ -112,7 +113,12 @@ export class Consumer {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): FreshProcess {
-    return startProcess(program, { args: [...args], cwd: this.path, env });
+    return startProcess(program, {
+      args: [...args],
+      cwd: this.path,
+      // What npm has to say about its settings would be taken for output.
+      env: { npm_config_loglevel: "error", ...env },
+    });
   }
 
   /**

@@ -15,15 +15,19 @@ import { contracts } from "./checks/contracts.ts";
 import { endings } from "./checks/endings.ts";
 import { files } from "./checks/files.ts";
 import { frameworks } from "./checks/frameworks.ts";
+import { page } from "./checks/page.ts";
 import { peers } from "./checks/peers.ts";
 import { program } from "./checks/program.ts";
 import { publicEntries } from "./checks/public_entries.ts";
 import { todo } from "./checks/todo.ts";
+import { types } from "./checks/types.ts";
 import { Consumer, Lab } from "./lab.ts";
 import { inKilobytes } from "./sizes.ts";
 
 const CHECKS: readonly Check[] = [
   publicEntries,
+  types,
+  page,
   todo,
   program,
   frameworks,
