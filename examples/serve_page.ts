@@ -49,7 +49,7 @@ export async function serve(server: Server, name: string): Promise<void> {
 }
 
 /** Finds packages as Deno does: by the imports of `deno.json`. */
-const importMap: esbuild.Plugin = {
+export const importMap: esbuild.Plugin = {
   name: "import-map",
   setup(build) {
     build.onResolve(

@@ -201,6 +201,11 @@ export interface Ports {
    * is called with the socket when it is open, which may be never.
    */
   upgrade(request: Request, accept: (socket: Socket) => SocketEvents): Response;
+  /**
+   * Resolves when the sockets have ended that were upgraded for requests which came by
+   * no listener of {@linkcode Ports.listen}, or after 2 seconds.
+   */
+  looseSocketsEnded?(): Promise<void>;
   /** Listens for HTTP. */
   listen(options: ListenTarget, fetch: HostFetch): Promise<Listener>;
   /** Takes the upgrade requests of an HTTP server that is somebody else's. */

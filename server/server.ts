@@ -503,6 +503,7 @@ export class Server<A extends App = any> {
   async #close(): Promise<void> {
     this.#parts.beginClose();
     await this.#parts.connections.close(GRACE_MS);
+    const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
     const attached = await Promise.allSettled(this.#attachments);
@@ -515,6 +516,8 @@ export class Server<A extends App = any> {
     await this.#parts.lifecycle.close(GRACE_MS);
     await this.#parts.eventQueue.close();
     await this.#parts.close();
+    // Whoever exits now would take close codes along that are on their way.
+    await looseSocketsEnded;
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
