@@ -16,7 +16,6 @@ export interface ReactServer extends AsyncDisposable {
 export async function startReactServer(): Promise<ReactServer> {
   const server = createServer({ kv: ":memory:", app, cors: "*" });
   const counter = server.createStore("Counter", { write: true });
-  const rooms = server.createStore("Room:*", { write: true });
   server.createStore("Secret", { read: false });
   const held = new Map<string, PromiseWithResolvers<void>>();
   const hold = (text: string) => {
@@ -24,6 +23,13 @@ export async function startReactServer(): Promise<ReactServer> {
     held.set(text, gate);
     return gate;
   };
+  const rooms = server.createStore("Room:*", { write: true }).onCreate(
+    // A room that is slow is there when it is released.
+    async (key) => {
+      if (key?.startsWith("slow")) await hold(key).promise;
+      return {};
+    },
+  );
   const seen = new Set<string>();
   let [open, opened] = [0, 0];
   server.on("connection", () => {

@@ -92,12 +92,18 @@ export class StoreSource {
     return this.#snapshot;
   };
 
-  /** Resolves when there is a state, or the reason why not. For a component that suspends. */
+  /**
+   * Resolves when there is a state, or the reason why not; for a component that would
+   * suspend. The same promise then and after, since React wants to see it again.
+   */
   settled(): Promise<void> {
-    this.#isAsked = this.#listeners.size === 0;
-    this.#owner.adopt(this);
-    if (this.#owner.isMounted) this.open();
-    return (this.#settled ??= Promise.withResolvers()).promise;
+    const settled = this.#settled ??= Promise.withResolvers();
+    if (this.#isPending) {
+      this.#isAsked = this.#listeners.size === 0;
+      this.#owner.adopt(this);
+      if (this.#owner.isMounted) this.open();
+    } else fulfil(settled);
+    return settled.promise;
   }
 
   /** Whether a component waits for it that has not been shown yet. */
@@ -163,25 +169,37 @@ export class StoreSource {
     if (this.#snapshot.error !== error) {
       this.#snapshot = { ...this.#snapshot, error };
     }
-    this.#settled?.resolve();
-    this.#settled = undefined;
+    if (this.#settled) fulfil(this.#settled);
     if (this.#isAsked) this.#releaseLater();
     this.tell();
+  }
+
+  get #isPending(): boolean {
+    const { state, error } = this.read();
+    return !state && !error;
   }
 
   #releaseLater(): void {
     if (this.#listeners.size > 0) return;
     clearTimeout(this.#release);
     if (!this.#handle) return;
+    const isAwaited = this.#isAsked && this.#snapshot.state !== undefined;
     this.#release = setTimeout(() => {
       this.#drop();
       this.#owner.forget(this);
-    }, this.#isAsked ? ASKED_MS : LEFT_MS);
+    }, isAwaited ? ASKED_MS : LEFT_MS);
   }
 
   #drop(): void {
     this.close();
     this.#snapshot = this.#told = this.initial;
     this.#isAsked = false;
+    this.#settled = undefined;
   }
+}
+
+/** Resolves, and says so where React looks first: else it would wait for a moment all the same. */
+function fulfil({ promise, resolve }: PromiseWithResolvers<void>): void {
+  resolve();
+  Object.assign(promise, { status: "fulfilled", value: undefined });
 }

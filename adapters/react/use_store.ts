@@ -92,9 +92,10 @@ export function useStoreData<T, S>(
     [source, name],
   );
   const view = useView(source, { selector, equals, initial });
-  if (!view.isPending) return dataOf(view);
+  if (view.error && view.data === undefined) throw view.error;
+  // In each render: React does not take it well if one that has suspended does not ask again.
   use(source.settled());
-  return dataOf(toView(source.read(), selector));
+  return dataOf(view.isPending ? toView(source.read(), selector) : view);
 }
 
 function dataOf<S>({ data, error }: StoreView<S>): S {

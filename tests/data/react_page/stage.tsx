@@ -46,9 +46,8 @@ export class Stage {
     this.#root.render(isStrict ? <StrictMode>{node}</StrictMode> : node);
   }
 
-  /** Takes over what a server has rendered. */
-  hydrate(html: string, node: ReactNode): void {
-    this.container.innerHTML = html;
+  /** Takes over what a server has rendered, and stands in the page. */
+  hydrate(node: ReactNode): void {
     this.#root = hydrateRoot(this.container, node, this.#rootOptions());
   }
 
@@ -196,14 +195,21 @@ export function equal(actual: unknown, wanted: unknown): void {
   if (found !== meant) throw new Error(`Found ${found}, wanted ${meant}`);
 }
 
-/** A scenario. */
-export type Scenario = (stage: Stage) => Promise<void>;
+/** A scenario, and what it is about. */
+export type Scenario<Given extends unknown[] = []> = (
+  stage: Stage,
+  ...given: Given
+) => Promise<void>;
 
 /** Plays one. */
-export async function play(scenario: Scenario, url: string): Promise<void> {
+export async function play<Given extends unknown[]>(
+  scenario: Scenario<Given>,
+  url: string,
+  ...given: Given
+): Promise<void> {
   const stage = new Stage(url);
   try {
-    await scenario(stage);
+    await scenario(stage, ...given);
   } finally {
     stage.end();
   }
