@@ -54,6 +54,9 @@ export async function startReactServer(): Promise<ReactServer> {
   server.handle("fail", (text) => {
     throw new Error(text);
   });
+  server.handle("write", async (text) => {
+    await counter.update((draft) => void (draft.text = text));
+  });
   server.handle("toast", (text) => server.emit("toast", { text }));
   server.handle("deleteRoom", async (key) => {
     await rooms.delete(key);

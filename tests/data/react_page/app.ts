@@ -23,6 +23,7 @@ export const app = defineApp({
     release: { args: z.string() },
     fail: { args: z.string() },
     toast: { args: z.string() },
+    write: { args: z.string() },
     deleteRoom: { args: z.string() },
     /** How often each store is subscribed, and the connections that there are and were. */
     counts: {
@@ -35,6 +36,11 @@ export const app = defineApp({
     },
   },
   mutators: {
+    write: {
+      store: "Counter",
+      args: z.string(),
+      run: (counter, text) => void (counter.text = text),
+    },
     say: {
       store: "Room:*",
       args: z.string(),

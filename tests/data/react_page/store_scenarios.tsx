@@ -17,8 +17,15 @@ export async function provider(stage: Stage): Promise<void> {
     const { data, isPending } = useStore("Counter");
     return <p>{isPending ? "waiting" : `${status} ${data?.a}`}</p>;
   };
+  let sockets = 0;
+  class CountedSocket extends WebSocket {
+    constructor(...given: ConstructorParameters<typeof WebSocket>) {
+      super(...given);
+      sockets++;
+    }
+  }
   stage.render(
-    <HeadwaterProvider url={stage.url}>
+    <HeadwaterProvider url={stage.url} options={{ WebSocket: CountedSocket }}>
       <Shown />
       <Shown />
     </HeadwaterProvider>,
@@ -29,6 +36,7 @@ export async function provider(stage: Stage): Promise<void> {
   await stage.counts({ Counter: 1, open: 1, opened: 1 });
   stage.unmount();
   await stage.counts({ Counter: 0, open: 0, opened: 1 });
+  equal(sockets, 1);
 }
 
 /** A client that is given stays when the provider goes; its subscriptions do not. */

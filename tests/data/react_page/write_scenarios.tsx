@@ -18,39 +18,62 @@ const {
   useUpdate,
 } = createHooks<typeof app>();
 
-/** What is typed into an input whose text is in a store stays as it is typed. */
+/** What is typed into an input whose text is in a store stays as it is typed, however it is written. */
 export async function typing(stage: Stage): Promise<void> {
-  const Field = () => {
+  const writers = {
+    useUpdate() {
+      const update = useUpdate("Counter");
+      return (text: string) => update((draft) => void (draft.text = text));
+    },
+    useMutation() {
+      return useMutation("write");
+    },
+    useCall() {
+      const { run } = useCall("write", {
+        optimistic: { Counter: (state, text) => ({ ...state, text }) },
+      });
+      return run;
+    },
+  };
+  type Writer = keyof typeof writers;
+  let write = (_: string): unknown => undefined;
+  const Form = ({ writer }: { writer: Writer }) => {
+    write = writers[writer]();
+    return <p />;
+  };
+  const Field = ({ writer }: { writer: Writer }) => {
     const { data, isPending } = useStore("Counter", (state) => state.text);
-    const update = useUpdate("Counter");
     if (isPending) return <p>waiting</p>;
     return (
       <input
+        id={writer}
         value={data}
-        onChange={({ target }) => {
-          const { value } = target;
-          void update((draft) => void (draft.text = value));
-        }}
+        onChange={({ target }) => void write(target.value)}
       />
     );
   };
-  stage.render(
-    <HeadwaterProvider url={stage.url}>
-      <Field />
-    </HeadwaterProvider>,
-  );
-  await stage.until(() => stage.container.querySelector("input") !== null);
-  stage.type("input", "ad");
-  const input = stage.find<HTMLInputElement>("input");
-  equal([input.value, input.selectionStart], ["ad", 2]);
-  input.setSelectionRange(0, 0);
-  stage.type("input", "Dear ");
-  // Were the text shown a moment later, React would put the old one back in between,
-  // and the cursor behind it.
-  equal([input.value, input.selectionStart], ["Dear ad", 5]);
   const seen = stage.other.subscribe("Counter");
-  await stage.until(() => seen.getState()?.text === "Dear ad");
-  equal(input.value, "Dear ad");
+  for (const writer of Object.keys(writers) as Writer[]) { // its own keys
+    await stage.other.call("write", "");
+    stage.render(
+      <HeadwaterProvider key={writer} url={stage.url} options={{ app }}>
+        <Form writer={writer} />
+        <Field writer={writer} />
+      </HeadwaterProvider>,
+    );
+    const selector = `#${writer}`;
+    await stage.until(() => stage.container.querySelector(selector) !== null);
+    stage.type(selector, "ad");
+    const input = stage.find<HTMLInputElement>(selector);
+    equal([writer, input.value, input.selectionStart], [writer, "ad", 2]);
+    input.setSelectionRange(0, 0);
+    stage.type(selector, "Dear ");
+    // Were the text shown a moment later, React would put the old one back in between,
+    // and the cursor behind it.
+    equal([writer, input.value, input.selectionStart], [writer, "Dear ad", 5]);
+    await stage.until(() => seen.getState()?.text === "Dear ad");
+    equal([writer, input.value], [writer, "Dear ad"]);
+  }
 }
 
 /** A recipe is written by a component that does not look at the store, and does not render. */
