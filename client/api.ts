@@ -184,6 +184,12 @@ export interface SubscriptionHandle<T> {
    * the handle is unsubscribed or the client ends before. Nobody has to wait for it.
    */
   ready(): Promise<void>;
+  /**
+   * Resolves with the reason when nothing can come any more: the store was deleted or
+   * may not be seen, the handle is unsubscribed or the client destroyed. What failed
+   * for now alone, as a store that could not be read, is tried again instead.
+   */
+  ended(): Promise<Error>;
   /** The state; undefined before the first. */
   getState(): T | undefined;
   /** The state as the server has confirmed it. */

@@ -44,6 +44,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   readonly #owner: HandleOwner;
   readonly #onChange: ((state: T) => void) | undefined;
   #ready: Deferred<void> | undefined;
+  #ended: Deferred<Error> | undefined;
   readonly #listeners: StateListeners;
   #isFirstDue = false;
   #lastSeen: LastSeen | undefined;
@@ -128,13 +129,23 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#ready.promise;
   }
 
+  ended(): Promise<Error> {
+    if (this.#ended === undefined) {
+      this.#ended = new Deferred();
+      const { error } = this.#subscription;
+      if (this.#lastSeen) this.#ended.resolve(unsubscribed(this.name));
+      else if (error) this.#ended.resolve(error);
+    }
+    return this.#ended.promise;
+  }
+
   unsubscribe(): void {
     if (this.#lastSeen !== undefined) return;
     const { current, syncedAt } = this.#subscription;
     this.#lastSeen = { current, syncedAt };
     this.#isFirstDue = false;
     this.#listeners.clear();
-    this.fail(unsubscribed(this.name));
+    this.end(unsubscribed(this.name));
     this.#owner.remove();
   }
 
@@ -197,6 +208,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     if (this.hasData()) return;
     this.#ready?.rejectQuietly(error);
     this.#ready = undefined;
+  }
+
+  /** Tells those who wait for the end, and for a first state. */
+  end(error: Error): void {
+    this.fail(error);
+    this.#ended?.resolve(error);
   }
 
   get #current(): Replicated | undefined {
