@@ -7,6 +7,12 @@
 import type { Json } from "../protocol/value.ts";
 import type { Deferred } from "./deferred.ts";
 
+/** Longer than any server's limit for names; such a frame could end the connection. */
+export const LONGEST_NAME = 4096;
+
+/** Requests that may wait for their answer at once. */
+export const MAX_PENDING = 10_000;
+
 /** What a request says of itself when it is sent. */
 export interface Sending {
   /** Its number within the session. */
