@@ -3,16 +3,16 @@
  *
  * @module
  */
-import { encodeFrame } from "../protocol/codec.ts";
+import { encodeUp } from "../protocol/client_codec.ts";
 import type { App } from "../protocol/contract.ts";
 import { HeadwaterError, unreachable } from "../protocol/errors.ts";
 import type {
   DownFrame,
   ErrorFrame,
   HelloFrame,
-  UpFrame,
   WelcomeFrame,
 } from "../protocol/frames.ts";
+import type { PlainUpFrame } from "../protocol/up_frame_maps.ts";
 import { checkFunction } from "../protocol/shown.ts";
 import {
   cleanName,
@@ -119,7 +119,7 @@ class HeadwaterClient implements Client {
   readonly #hasStorage: boolean;
   #hasGreeted = false;
   /** Frames, and for each barrier between them what to do when it has been passed. */
-  readonly #outgoing: (UpFrame | (() => void))[] = [];
+  readonly #outgoing: (PlainUpFrame | (() => void))[] = [];
   #isFlushDue = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
@@ -486,9 +486,7 @@ class HeadwaterClient implements Client {
     }
     const frames = this.#outgoing.splice(0).map((item) =>
       // The server handles in order: before the pong comes what it sent before the ping.
-      typeof item === "function"
-        ? connection.encodePing(item)
-        : encodeFrame(item)
+      typeof item === "function" ? connection.encodePing(item) : encodeUp(item)
     );
     const refresh = this.#credentials.isDue && this.#outbox.refresh();
     if (refresh) connection.sayHello(this.#credentials.refresh(refresh));
@@ -505,7 +503,7 @@ function callRequest(name: string, args: Json | undefined): Request {
     action: `call "${name}"`,
     timesOut: true,
     encode: (sending) =>
-      encodeFrame({
+      encodeUp({
         type: "rpc",
         name,
         ...(args !== undefined && { args }),

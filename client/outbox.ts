@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { encodeFrame, joinFrames } from "../protocol/codec.ts";
+import { encodeUp, joinUp } from "../protocol/client_codec.ts";
 import {
   type ErrorBody,
   HeadwaterError,
@@ -347,8 +347,8 @@ export class Outbox {
     const messages: Uint8Array<ArrayBuffer>[] = [];
     while (this.#cancelled.length > 0) {
       const frames = this.#cancelled.splice(0, CANCELS_PER_MESSAGE)
-        .map((id) => encodeFrame({ type: "cancel", id }));
-      messages.push(joinFrames(frames));
+        .map((id) => encodeUp({ type: "cancel", id }));
+      messages.push(joinUp(frames));
     }
     return messages;
   }

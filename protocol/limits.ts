@@ -69,10 +69,13 @@ export interface Limits {
   fanoutMs: number;
 }
 
+/** The default of `depth`, and the nesting of what is shared without a server. */
+export const DEFAULT_DEPTH = 64;
+
 /** The default of every limit. */
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   messageBytes: 256 * 1024,
-  depth: 64,
+  depth: DEFAULT_DEPTH,
   nodes: 100_000,
   nameLength: 200,
   stateBytes: 64 * 1024 * 1024,

@@ -5,7 +5,7 @@
  * @module
  */
 import { HeadwaterError, LimitError } from "./errors.ts";
-import { DEFAULT_LIMITS } from "./limits.ts";
+import { DEFAULT_DEPTH } from "./limits.ts";
 
 /**
  * A value that can be shared. It is the same in memory, on the wire, in the KV
@@ -83,7 +83,7 @@ class Cleaning {
   constructor(root: unknown, options: CleanOptions) {
     this.#root = root;
     this.#options = options;
-    this.#maxDepth = (options.depth ?? DEFAULT_LIMITS.depth) -
+    this.#maxDepth = (options.depth ?? DEFAULT_DEPTH) -
       (options.at?.length ?? 0);
     this.#maxNodes = options.nodes ?? MOST_NODES;
   }
@@ -180,7 +180,7 @@ class Cleaning {
     if (isCyclic(this.#root, this.#path.slice(0, depth))) {
       return this.#refusal(depth, "an object that contains itself");
     }
-    const depthLimit = this.#options.depth ?? DEFAULT_LIMITS.depth;
+    const depthLimit = this.#options.depth ?? DEFAULT_DEPTH;
     return new LimitError(this.#action(), "depth", depthLimit, depthLimit + 1);
   }
 

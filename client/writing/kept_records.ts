@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { decodePatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
 import { cleanName, cleanValue, type Json } from "../../protocol/value.ts";
 import { LONGEST_NAME } from "../request.ts";
 import type { WritePolicy } from "../write_options.ts";

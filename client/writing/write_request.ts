@@ -4,14 +4,16 @@
  *
  * @module
  */
-import { encodeFrame } from "../../protocol/codec.ts";
+import { encodeMap } from "../../protocol/client_codec.ts";
 import { LimitError } from "../../protocol/errors.ts";
 import {
   type ClientWrite,
+  type MutateFrame,
   type MutatorWrite,
   WRITES_PER_BATCH,
 } from "../../protocol/frames.ts";
 import type { Json } from "../../protocol/value.ts";
+import { toMutateMap } from "../../protocol/write_maps.ts";
 import { Deferred } from "../deferred.ts";
 import type { KeptWrite } from "./kept_records.ts";
 import type { PendingRequest, Request, Sending } from "../request.ts";
@@ -148,12 +150,13 @@ export class WriteRequest implements Request {
       // No life of the store has no name: the server tells of the conflict.
       exact && entry.isBeaten ? { ...write, epoch: "" } : write
     );
-    return encodeFrame({
+    const frame: MutateFrame = {
       type: "mut",
       ...sending,
       ...(exact && { exact }),
       writes: [...writes, ...this.#unseen],
-    });
+    };
+    return encodeMap(toMutateMap(frame));
   }
 
   /** Whether others have written since it was made. */

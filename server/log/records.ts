@@ -7,7 +7,8 @@
  */
 import { decodeJson, encodeJson } from "../../protocol/codec.ts";
 import { type ErrorCode, HeadwaterError } from "../../protocol/errors.ts";
-import { decodePatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
 import type { Json } from "../../protocol/value.ts";
 
 /** Bytes that lie in the KV as immutable chunks. */
