@@ -16,7 +16,7 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import type { TokenSource } from "./credentials.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import type {

@@ -14,12 +14,7 @@ import type {
 } from "../protocol/frames.ts";
 import type { PlainUpFrame } from "../protocol/up_frame_maps.ts";
 import { checkFunction } from "../protocol/shown.ts";
-import {
-  cleanName,
-  cleanValue,
-  freezeDeep,
-  type Json,
-} from "../protocol/value.ts";
+import { cleanName, freezeDeep, type Json } from "../protocol/json.ts";
 import type { CallOptions, Client, ClientStatus, Guess } from "./api.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import type { ClientOptions } from "./client_options.ts";
@@ -220,7 +215,7 @@ class HeadwaterClient implements Client {
       const normal = cleanName(name, "the function name", LONGEST_NAME);
       const clean = args === undefined
         ? undefined
-        : cleanValue(args, { what: "the arguments" });
+        : this.#writing.clean(args, "the arguments");
       const { closedBy } = this.#reconnector;
       if (closedBy !== undefined) {
         return rejectedQuietly(disconnected(closedBy));

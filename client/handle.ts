@@ -5,7 +5,7 @@
  */
 import { HeadwaterError } from "../protocol/errors.ts";
 import { checkFunction } from "../protocol/shown.ts";
-import { cleanValue, freezeDeep, type Json } from "../protocol/value.ts";
+import { freezeDeep, type Json } from "../protocol/json.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Deferred } from "./deferred.ts";
 import type { LateWriting } from "./late_writing.ts";
@@ -98,7 +98,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 
   set(state: T, options?: WriteOptions): Promise<ClientWritten> {
     const what = `state of store "${this.name}"`;
-    const clean = freezeDeep(cleanValue(state, { what }));
+    const clean = freezeDeep(this.#owner.writing().clean(state, what));
     if (clean === null || typeof clean !== "object" || Array.isArray(clean)) {
       throw new TypeError(`Cannot use ${what}: it must be an object`);
     }

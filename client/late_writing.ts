@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { copyClean } from "../protocol/copy_clean.ts";
 import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import type { Json } from "../protocol/json.ts";
 import { Deferred } from "./deferred.ts";
 import { MAX_PENDING } from "./request.ts";
 import type { WritePolicy } from "./write_options.ts";
@@ -102,6 +104,19 @@ export class LateWriting {
       this.#batch = undefined;
     }
     return this.#runAll(items, policy);
+  }
+
+  /**
+   * A clean copy of a value.
+   *
+   * @throws {HeadwaterError} `bad_value` if it cannot be shared; once the part is there,
+   * with where and why.
+   */
+  clean(value: unknown, what: string): Json {
+    const clean = copyClean(value);
+    if (clean !== undefined) return clean;
+    throw this.#writing?.refusalOf(value, what) ??
+      new HeadwaterError("bad_value", `Cannot share ${what}`);
   }
 
   /** There is no connection until further notice, or none any more: nothing waits. */

@@ -15,7 +15,7 @@ import {
   type ResultFrame,
   type WelcomeFrame,
 } from "../protocol/frames.ts";
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import { Deferred } from "./deferred.ts";
 import type { ClientClock, ClientTimer } from "./environment.ts";
 import type {

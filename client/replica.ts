@@ -10,7 +10,7 @@ import type {
   SnapshotFrame,
 } from "../protocol/frames.ts";
 import { applyPatch, type Patch } from "../protocol/patch.ts";
-import { freezeDeep, type Json } from "../protocol/value.ts";
+import { freezeDeep, type Json } from "../protocol/json.ts";
 
 /** A state and where in the store's history it stands. Never changed, only replaced. */
 export interface Replicated extends ResumeToken {

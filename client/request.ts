@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import type { Deferred } from "./deferred.ts";
 
 /** Longer than any server's limit for names; such a frame could end the connection. */

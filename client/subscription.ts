@@ -10,7 +10,7 @@ import {
 } from "../protocol/errors.ts";
 import type { SubscribeFrame, UnsubscribeFrame } from "../protocol/frames.ts";
 import type { ClientClock, ClientTimer } from "./environment.ts";
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import { Replica, type Replicated, type StateFrame } from "./replica.ts";
 import type { Overlay } from "./writing_port.ts";
 

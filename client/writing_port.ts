@@ -5,7 +5,7 @@
  * @module
  */
 import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import type {
   ClientWritten,
   MutateOptions,
@@ -43,6 +43,8 @@ export interface Writing {
     state: Json,
     options: StoreWriteOptions,
   ): Promise<ClientWritten>;
+  /** Why a value cannot be shared. */
+  refusalOf(value: unknown, what: string): Error | undefined;
   /** Takes the last own change of a store back; undefined where there is none. */
   undo(store: Subscription): Promise<ClientWritten | undefined>;
   /** Makes the change again that was taken back last; undefined where there is none. */

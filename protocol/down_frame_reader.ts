@@ -9,7 +9,7 @@ import { HeadwaterError } from "./errors.ts";
 import { type FrameMap, isMap, isUint } from "./frame_fields.ts";
 import type { DownFrame } from "./frames.ts";
 import { readPatch } from "./patch_reader.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** What a field means; undefined: it is not as it must be. */
 type Kind = (value: Json | undefined) => unknown;

@@ -5,7 +5,7 @@
  * @module
  */
 import { type ErrorBody, HeadwaterError } from "./errors.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** A frame as MessagePack gives it: single letters and values. */
 export type FrameMap = { readonly [letter: string]: Json };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { isForbiddenKey, type Json } from "./value.ts";
+import { isForbiddenKey, type Json } from "./json.ts";
 
 /** Nesting that the stack bears. */
 const DEPTH = 512;

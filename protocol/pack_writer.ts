@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 const utf8 = new TextEncoder();
 const float = new DataView(new ArrayBuffer(8));

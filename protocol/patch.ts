@@ -13,7 +13,7 @@ import {
   type Path,
   type PathSegment,
   pointer,
-} from "./value.ts";
+} from "./json.ts";
 
 export type { Path, PathSegment };
 

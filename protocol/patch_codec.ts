@@ -8,7 +8,7 @@ import { LimitError } from "./errors.ts";
 import { DEFAULT_DEPTH } from "./limits.ts";
 import type { Patch, Path } from "./patch.ts";
 import { CODES, malformedPatch, readPatch } from "./patch_reader.ts";
-import { isForbiddenKey, type Json } from "./value.ts";
+import { isForbiddenKey, type Json } from "./json.ts";
 
 /**
  * Writes a patch in its wire form: for each step its code (1 add, 2 remove, none

@@ -5,7 +5,7 @@
  */
 import { HeadwaterError } from "./errors.ts";
 import type { Patch, PatchOp, Path } from "./patch.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** What stands in front of a step's path; a replace goes without. */
 export const CODES = { add: 1, remove: 2 } as const;

@@ -8,7 +8,7 @@ import type { FrameMap } from "./frame_fields.ts";
 import type { ClientWrite, MutateFrame } from "./frames.ts";
 import { encodePatch } from "./patch_codec.ts";
 import { UP } from "./up_frame_maps.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** The map that is sent for a client's writes; they lie flat in one array. */
 export function toMutateMap(frame: MutateFrame): FrameMap {

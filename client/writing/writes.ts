@@ -6,7 +6,7 @@
  */
 import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { Json } from "../../protocol/value.ts";
+import { cleanValue, type Json } from "../../protocol/value.ts";
 import type { PendingRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
 import type {
@@ -73,6 +73,15 @@ export class Writes implements Writing {
     return writes.undo.redo((entry) =>
       this.#writeEntry(writes, entry, undefined)
     ) ?? Promise.resolve(undefined);
+  }
+
+  refusalOf(value: unknown, what: string): Error | undefined {
+    try {
+      cleanValue(value, { what });
+      return undefined;
+    } catch (error) {
+      return error as Error; // it throws nothing else
+    }
   }
 
   mutate(
