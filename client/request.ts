@@ -72,6 +72,11 @@ export interface Journal {
   readonly isOn: boolean;
   /** Whether a request that lasts may be sent: it is kept with its number, or will not be kept. */
   isSafe(request: PendingRequest): boolean;
+  /**
+   * Gives numbers to it and to what may be sent behind it, up to `most` in all, and
+   * keeps them with these.
+   */
+  number(request: PendingRequest, most: number): void;
   /** Whether a later client may send it. */
   isKept(request: PendingRequest): boolean;
   /** What there is to be kept has changed. */

@@ -6,7 +6,7 @@
  */
 import { toDownFrame } from "./down_frame_reader.ts";
 import { HeadwaterError } from "./errors.ts";
-import { type FrameMap, isMap } from "./frame_fields.ts";
+import { isMap, type SentMap } from "./frame_fields.ts";
 import type { DownFrame } from "./frames.ts";
 import { PackReader } from "./pack_reader.ts";
 import { PackWriter } from "./pack_writer.ts";
@@ -21,7 +21,7 @@ export function encodeUp(frame: PlainUpFrame): Uint8Array<ArrayBuffer> {
 }
 
 /** The same for a frame that is a map already. */
-export function encodeMap(map: FrameMap): Uint8Array<ArrayBuffer> {
+export function encodeMap(map: SentMap): Uint8Array<ArrayBuffer> {
   return writer.write(map);
 }
 

@@ -8,7 +8,7 @@ import { decode, Encoder } from "@msgpack/msgpack";
 import { toSnapshotHead } from "./down_frame_maps.ts";
 import { toErrorBody } from "./error_body.ts";
 import { HeadwaterError, LimitError } from "./errors.ts";
-import { type FrameMap, isMap } from "./frame_fields.ts";
+import { type FrameMap, isMap, type SentMap } from "./frame_fields.ts";
 import { toFrameMap } from "./frame_maps.ts";
 import type {
   DownFrame,
@@ -224,7 +224,7 @@ class Writer {
   }
 
   /** Writes into a buffer that is shared if the frame is small. */
-  writeFrame(map: FrameMap): Uint8Array<ArrayBuffer> {
+  writeFrame(map: SentMap): Uint8Array<ArrayBuffer> {
     const borrowed = this.#encoder.encodeSharedRef(map);
     const bytes = this.take(borrowed.length);
     bytes.set(borrowed);

@@ -10,6 +10,9 @@ import type { Json } from "./json.ts";
 /** A frame as MessagePack gives it: single letters and values. */
 export type FrameMap = { readonly [letter: string]: Json };
 
+/** The same as it is to be sent: fields that are undefined are left out. */
+export type SentMap = { readonly [letter: string]: Json | undefined };
+
 /** The fields of one frame. Every method throws `bad_frame` where the field is not as it must be. */
 export class FrameFields {
   readonly #map: FrameMap;

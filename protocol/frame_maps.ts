@@ -4,13 +4,13 @@
  * @module
  */
 import { toDownMap } from "./down_frame_maps.ts";
-import type { FrameMap } from "./frame_fields.ts";
+import type { SentMap } from "./frame_fields.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import { toPlainUpMap } from "./up_frame_maps.ts";
 import { toMutateMap } from "./write_maps.ts";
 
 /** The map that is sent for a frame. */
-export function toFrameMap(frame: UpFrame | DownFrame): FrameMap {
+export function toFrameMap(frame: UpFrame | DownFrame): SentMap {
   switch (frame.type) {
     case "mut":
       return toMutateMap(frame);

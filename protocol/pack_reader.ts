@@ -86,12 +86,12 @@ export class PackReader {
       case 0xdf:
         return this.#map(this.#uint(2 << (byte - 0xde)), depth);
       default:
-        throw unfit(`0x${byte.toString(16)} begins no value of JSON`);
+        return refuse();
     }
   }
 
   #array(count: number, depth: number): Json {
-    if (depth <= 0) throw unfit("it is nested too deep");
+    if (depth <= 0) return refuse();
     // Grown as items come: a count may be a lie.
     const array: Json[] = [];
     while (count-- > 0) array.push(this.read(depth - 1));
@@ -99,12 +99,12 @@ export class PackReader {
   }
 
   #map(count: number, depth: number): Json {
-    if (depth <= 0) throw unfit("it is nested too deep");
+    if (depth <= 0) return refuse();
     const map: Record<string, Json> = {};
     while (count-- > 0) {
       const key = this.read(0);
       if (typeof key !== "string" || isForbiddenKey(key)) {
-        throw unfit("a key is not allowed");
+        return refuse();
       }
       map[key] = this.read(depth - 1);
     }
@@ -114,7 +114,7 @@ export class PackReader {
   #text(length: number): string {
     const start = this.#skip(length);
     const end = this.#at;
-    if (end > this.#bytes.length) throw unfit("a text does not end");
+    if (end > this.#bytes.length) return refuse();
     let text = "";
     for (let at = start; length <= SHORT; at++) {
       if (at === end) return text;
@@ -140,15 +140,15 @@ export class PackReader {
 }
 
 function toFinite(value: number): number {
-  if (!Number.isFinite(value)) throw unfit("it is NaN or infinite");
-  return value + 0; // -0 would differ from what the sender has in memory
+  // -0 would differ from what the sender has in memory.
+  return Number.isFinite(value) ? value + 0 : refuse();
 }
 
 function toSafe(value: number): number {
-  if (!Number.isSafeInteger(value)) throw unfit("an integer is over 2^53 - 1");
-  return value;
+  return Number.isSafeInteger(value) ? value : refuse();
 }
 
-function unfit(why: string): TypeError {
-  return new TypeError(why);
+/** Which of its rules it breaks is of no use to who cannot change the sender. */
+function refuse(): never {
+  throw new TypeError("the bytes are no JSON in MessagePack");
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { SentMap } from "./frame_fields.ts";
 import type { Json } from "./json.ts";
 
 const utf8 = new TextEncoder();
@@ -33,13 +34,13 @@ export class PackWriter {
   #at = 0;
 
   /** The bytes of a clean value; members that are undefined are left out. */
-  write(value: Json): Uint8Array<ArrayBuffer> {
+  write(value: Json | SentMap): Uint8Array<ArrayBuffer> {
     this.#at = 0;
     this.#value(value);
     return this.#bytes.slice(0, this.#at);
   }
 
-  #value(value: Json): void {
+  #value(value: Json | SentMap): void {
     if (typeof value === "string") this.#text(value);
     else if (typeof value === "number") this.#number(value);
     else if (typeof value === "boolean") this.#uint(value ? 0xc3 : 0xc2, 1);
@@ -48,12 +49,12 @@ export class PackWriter {
       this.#head(value.length, ARRAY);
       for (const item of value) this.#value(item);
     } else {
-      const entries = Object.entries(value)
-        .filter(([, member]) => member !== undefined);
-      this.#head(entries.length, MAP);
-      for (const [key, member] of entries) {
+      const map = value as SentMap; // it is no array
+      const keys = Object.keys(map).filter((key) => map[key] !== undefined);
+      this.#head(keys.length, MAP);
+      for (const key of keys) {
         this.#text(key);
-        this.#value(member);
+        this.#value(map[key]!); // see above
       }
     }
   }

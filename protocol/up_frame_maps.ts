@@ -7,7 +7,7 @@
  * @module
  */
 import { unreachable } from "./errors.ts";
-import type { FrameMap } from "./frame_fields.ts";
+import type { SentMap } from "./frame_fields.ts";
 import type { CallFrame, MutateFrame, UpFrame } from "./frames.ts";
 
 /** Field `t` of each frame type; those from 32 on go down. */
@@ -24,8 +24,8 @@ export const UP = {
 /** Frames that clients send which write nothing; see `write_maps.ts` for the other one. */
 export type PlainUpFrame = Exclude<UpFrame, MutateFrame>;
 
-/** The map that is sent for a frame. Optional fields are absent, never null. */
-export function toPlainUpMap(frame: PlainUpFrame): FrameMap {
+/** The map that is sent for a frame. What is undefined is left out. */
+export function toPlainUpMap(frame: PlainUpFrame): SentMap {
   switch (frame.type) {
     case "rpc":
       return toCallMap(frame);
@@ -33,20 +33,15 @@ export function toPlainUpMap(frame: PlainUpFrame): FrameMap {
       return {
         t: UP.hello,
         v: frame.protocol,
-        ...(frame.session !== undefined && { s: frame.session }),
-        ...(frame.identity !== undefined && { i: frame.identity }),
-        ...(frame.parts === true && { p: true }),
-        ...(frame.own === true && { o: true }),
-        ...(frame.token !== undefined && { k: frame.token }),
+        s: frame.session,
+        i: frame.identity,
+        p: frame.parts || undefined,
+        o: frame.own || undefined,
+        k: frame.token,
       };
     case "sub": {
-      const { token } = frame;
-      return {
-        t: UP.sub,
-        n: frame.name,
-        ...(token !== undefined &&
-          { e: token.epoch, v: token.version, w: token.writer }),
-      };
+      const { epoch, version, writer } = frame.token ?? {};
+      return { t: UP.sub, n: frame.name, e: epoch, v: version, w: writer };
     }
     case "unsub":
       return { t: UP.unsub, n: frame.name };
@@ -59,7 +54,7 @@ export function toPlainUpMap(frame: PlainUpFrame): FrameMap {
   }
 }
 
-function toCallMap(frame: CallFrame): FrameMap {
+function toCallMap(frame: CallFrame): SentMap {
   const { id, name, args, oldest, resent } = frame;
   return {
     t: UP.rpc,
@@ -67,8 +62,8 @@ function toCallMap(frame: CallFrame): FrameMap {
     n: name,
     // Clocks give fractions, which would take nine bytes.
     m: Math.max(0, Math.trunc(frame.elapsedMs)),
-    ...(oldest !== id && { o: oldest }),
-    ...(resent === true && { r: true }),
-    ...(args !== undefined && { a: args }),
+    o: oldest === id ? undefined : oldest,
+    r: resent || undefined,
+    a: args,
   };
 }

@@ -18,6 +18,7 @@ import {
   sessionText,
 } from "./kept_records.ts";
 import { Ledger, type LedgerSource } from "./ledger.ts";
+import { LastingRequests } from "./lasting_requests.ts";
 import { Patience } from "./patience.ts";
 import type { Writes } from "./writes.ts";
 
@@ -58,6 +59,7 @@ export class Keeper implements StateKeeper {
   readonly #storage: ClientStorage;
   readonly #owner: WritingOwner;
   readonly #writes: KeeperOptions["writes"];
+  readonly #requests: LastingRequests;
   readonly #patience: Patience;
   readonly #ledger: Ledger;
   /** Ends the waiting for the lock. */
@@ -83,6 +85,7 @@ export class Keeper implements StateKeeper {
     this.#storage = storage;
     this.#owner = owner;
     this.#writes = writes;
+    this.#requests = new LastingRequests(owner.outbox);
     this.#patience = new Patience(clock);
     this.#ledger = new Ledger(storage.maxBytes);
     this.#epochMs = clock.now() - clock.monotonic();
@@ -104,6 +107,11 @@ export class Keeper implements StateKeeper {
     const session = this.#owner.outbox.session?.token;
     return this.#keptSession === session &&
       this.#ledger.numberOf(request) === request.number;
+  }
+
+  number(request: PendingRequest, most: number): void {
+    this.#requests.number(request, most);
+    this.keep();
   }
 
   isKept(request: PendingRequest): boolean {
@@ -211,14 +219,13 @@ export class Keeper implements StateKeeper {
     { requests, states }: KeptRecords,
     session: KeptSession | undefined,
   ): Map<string, QueuedRequest> {
-    const { outbox } = this.#owner;
     const restored = requests.map(([key, kept]) => ({
       key,
       ...kept,
       createdMs: kept.createdAtMs - this.#epochMs,
       request: this.#writes.remake(kept, states),
     }));
-    const queued = outbox.restore({
+    const queued = this.#requests.restore({
       requests: restored,
       ...(session && {
         session: {
@@ -268,7 +275,7 @@ export class Keeper implements StateKeeper {
         lifeMs: session.lifeMs,
         lives: this.#lives,
       },
-      requests: outbox.lasting(),
+      requests: this.#requests.all(),
       stores: this.#areStatesDue ? this.#owner.subscriptions() : [],
       nowMs: clock.now(),
       toWallMs: (ms) => ms + this.#epochMs,
@@ -304,7 +311,7 @@ export class Keeper implements StateKeeper {
       await this.#patience.await(this.#storage.save(changes));
     } catch (cause) {
       for (const request of this.#ledger.unnumbered()) {
-        this.#owner.outbox.reject(request, mayBeSentLater(cause));
+        this.#requests.reject(request, mayBeSentLater(cause));
       }
     }
   }

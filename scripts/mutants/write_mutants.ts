@@ -198,10 +198,10 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "what waits for a connection is sent in another order",
     edits: [
       {
-        file: "client/outbox.ts",
-        find: "this.#due = new Set([...this.#sent.values(), ...this.#due]);",
+        file: "client/outbox_queue.ts",
+        find: "this.due = new Set([...this.sent.values(), ...this.due]);",
         replace:
-          "this.#due = new Set([...this.#sent.values(), ...[...this.#due].reverse()]);",
+          "this.due = new Set([...this.sent.values(), ...[...this.due].reverse()]);",
       },
     ],
   },
