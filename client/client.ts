@@ -438,11 +438,7 @@ class HeadwaterClient implements Client {
     const byStore = typeof optimistic === "function"
       ? { [store ?? ""]: optimistic }
       : optimistic;
-    let isOver = false;
-    const over = () => void (isOver = true);
-    pending.answer.promise.then(over, over);
     this.#writing.when((writing) => {
-      if (isOver) return;
       const guesses = new Map<Subscription, Guess>();
       for (const [name, guess] of Object.entries(byStore)) {
         const subscription = this.#subscriptions.find(name.normalize());
