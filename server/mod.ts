@@ -106,7 +106,12 @@ export type { Health } from "./http/routes.ts";
 export type { CallContext } from "./call_context.ts";
 export type { FunctionHandler, FunctionOptions } from "./functions.ts";
 export type { ServerEvents, ServerListener } from "./lifecycle.ts";
-export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
+export type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
 export type {
   ContractStoreOptions,
   CreateHook,
@@ -136,6 +141,8 @@ export type {
 export type { History } from "./log/compaction.ts";
 export type {
   ConnectionInfo,
+  HttpListener,
+  HttpServer,
   Kv,
   KvAtomic,
   KvEntry,

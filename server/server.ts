@@ -16,7 +16,7 @@ import type {
 } from "../protocol/contract_lookup.ts";
 import type { Json } from "../protocol/value.ts";
 import { toConnectionRequest } from "./authentication.ts";
-import { checkListenOptions } from "./checked_options.ts";
+import { checkAttachOptions, checkListenOptions } from "./checked_options.ts";
 import {
   checkedEvent,
   checkedHandler,
@@ -29,8 +29,19 @@ import { createRoutes, type Health } from "./http/routes.ts";
 import type { ServerEvents, ServerListener } from "./lifecycle.ts";
 import { bellKey } from "./log/keys.ts";
 import { inTime } from "./log/patience.ts";
-import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
-import type { HostFetch, Listener, Ports } from "./ports.ts";
+import type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
+import type {
+  Attachment,
+  HostFetch,
+  HttpServer,
+  Listener,
+  Ports,
+} from "./ports.ts";
 import { toRevocation } from "./revocations.ts";
 import { NAMESPACE, ServerParts } from "./server_parts.ts";
 import type { Written } from "./stores/change.ts";
@@ -62,9 +73,14 @@ export class Server<A extends App = any> {
   #routes: HostFetch | undefined;
   #listening: Promise<Listener> | undefined;
   #listener: Listener | undefined;
+  readonly #attachments = new Set<Promise<Attachment>>();
   #closed: Promise<void> | undefined;
 
-  /** Use {@linkcode createServer}, which supplies the ports of the runtime. */
+  /**
+   * Use {@linkcode createServer}, which supplies the ports of the runtime.
+   *
+   * @ignore
+   */
   constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
@@ -383,6 +399,50 @@ export class Server<A extends App = any> {
     }
   }
 
+  /**
+   * Opens the KV, and takes the sockets that come to an HTTP server of the
+   * application: one of `node:http` or `node:https`, on Node and on Deno, such as
+   * those of Express, Fastify and Hono. Its requests stay its own.
+   *
+   * - It may be called before that server listens, and for several servers.
+   * - Sockets to another path than `path` are for whoever else takes them.
+   * - {@linkcode Server.close} ends the sockets, and leaves that server as it was: call
+   *   it first, since `httpServer.close()` waits for them.
+   * - Limits of HTTP itself, such as its time-outs, are those of that server.
+   *
+   * @example Beside an API
+   * ```ts
+   * import { createServer as createHttpServer } from "node:http";
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * const http = createHttpServer((_request, response) => response.end("Hello"));
+   * await using server = createServer({ kv: ":memory:" });
+   * await server.attach(http, { path: "/sync" });
+   * // http.listen(3000): then clients connect to ws://localhost:3000/sync
+   * ```
+   *
+   * @throws {TypeError} if the server is closed, that is no HTTP server, or there is no
+   * such option, or it is of another kind.
+   * @throws {RangeError} if an option's value cannot be used.
+   * @throws {Error} if the KV cannot be opened.
+   */
+  async attach(
+    httpServer: HttpServer,
+    options: AttachOptions = {},
+  ): Promise<void> {
+    checkAttachOptions(httpServer, options);
+    const { path, heartbeatMs = 30_000 } = options;
+    if (this.#closed) {
+      throw new TypeError("Cannot attach: the server is closed");
+    }
+    this.#parts.connections.heartbeatMs = heartbeatMs;
+    const attaching = this.#attach(httpServer, path);
+    this.#attachments.add(attaching);
+    // What could not be attached needs no end.
+    attaching.catch(() => this.#attachments.delete(attaching));
+    await attaching;
+  }
+
   /** The port that the server listens on. */
   get port(): number {
     if (!this.#listener) {
@@ -443,12 +503,21 @@ export class Server<A extends App = any> {
   async #close(): Promise<void> {
     this.#parts.beginClose();
     await this.#parts.connections.close(GRACE_MS);
+    const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
-    await listener?.close();
+    const attached = await Promise.allSettled(this.#attachments);
+    await Promise.all([
+      listener?.close(),
+      ...attached.map((one) =>
+        one.status === "fulfilled" ? one.value.close() : undefined
+      ),
+    ]);
     await this.#parts.lifecycle.close(GRACE_MS);
     await this.#parts.eventQueue.close();
     await this.#parts.close();
+    // Whoever exits now would take close codes along that are on their way.
+    await looseSocketsEnded;
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
@@ -459,6 +528,17 @@ export class Server<A extends App = any> {
     return await this.#ports.listen(
       { port, host, cert, key, transport, limits: this.#parts.limits },
       routes,
+    );
+  }
+
+  async #attach(
+    server: HttpServer,
+    path: string | undefined,
+  ): Promise<Attachment> {
+    await this.#parts.open();
+    return await this.#ports.attach(
+      { server, path, limits: this.#parts.limits },
+      this.#createRoutes(path),
     );
   }
 

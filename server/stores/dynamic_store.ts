@@ -48,7 +48,11 @@ const REMOVED_AT_ONCE = 64;
 export class DynamicStore<T> extends StoreHandle<T> {
   readonly #access: StoreAccess;
 
-  /** Made by {@linkcode Server.createStore}. */
+  /**
+   * Made by {@linkcode Server.createStore}.
+   *
+   * @ignore
+   */
   constructor(access: StoreAccess, definition: StoreDefinition) {
     super(definition);
     this.#access = access;

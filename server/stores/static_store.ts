@@ -34,7 +34,11 @@ export class StaticStore<T> extends StoreHandle<T> {
   readonly name: string;
   readonly #access: StoreAccess;
 
-  /** Made by {@linkcode Server.createStore} and {@linkcode Server.store}. */
+  /**
+   * Made by {@linkcode Server.createStore} and {@linkcode Server.store}.
+   *
+   * @ignore
+   */
   constructor(
     access: StoreAccess,
     definition: StoreDefinition,

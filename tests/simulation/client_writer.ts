@@ -34,6 +34,8 @@ export interface WriteManner {
   readonly isNamed?: boolean;
   /** Whether it fails if others have written meanwhile. */
   readonly isExact?: boolean;
+  /** Whether its store is to add something, in any case. */
+  readonly isMarked?: boolean;
 }
 
 /** A write that is on its way. */
@@ -89,8 +91,9 @@ export class ClientWriter {
     );
     if (writings.length === 0) return;
     truth.expectTogether(writings);
-    const mayFail = writings.some(({ own }) => own.mayFail);
-    for (const { own } of writings) own.mayFail = mayFail;
+    const batch = writings.map(({ own }) => own);
+    const mayFail = batch.some((own) => own.mayFail);
+    for (const own of batch) Object.assign(own, { mayFail, batch });
     this.#world.note(`${person.name} writes ${writings.length} together`);
     this.#try(person, writings, () => {
       const made: Promise<ClientWritten>[] = [];
@@ -143,14 +146,14 @@ export class ClientWriter {
   #begin(
     person: Person,
     store: string,
-    { kind, isNamed = false, isExact = false }: WriteManner,
+    { kind, isNamed = false, isExact = false, isMarked = false }: WriteManner,
   ): Writing | undefined {
     const world = this.#world;
     const observer = person.observers.get(store);
     const hasData = observer?.handle.hasData() === true;
     if (!hasData && !isNamed) return undefined;
     const isPlain = kind === "set" || kind === "merge";
-    const tag = this.#tagOf(kind);
+    const tag = isMarked ? `${world.newTag()}${MARKED}` : this.#tagOf(kind);
     const policy = isExact ? "expectVersion" : "rebase";
     world.note(
       `${person.name} writes ${tag} to ${store}: ${kind}, ${policy}${
@@ -163,6 +166,7 @@ export class ClientWriter {
       tag,
       isVisible: hasData && kind !== "merge",
       isWhole: isPlain,
+      losses: person.losses,
       isHiding: kind === "set",
       isOrdered: !isNamed || isPlain,
       seenBy: hasData ? observer : undefined,
@@ -190,7 +194,10 @@ export class ClientWriter {
     }
     let runs = 0;
     const recipe = (draft: Ledger) => {
-      if (++runs > 1) this.rebases++;
+      if (++runs > 1) {
+        this.rebases++;
+        own.isRemade = true;
+      }
       makeChange(draft, change);
     };
     return { ...about, make: () => handle.update(recipe, { policy }) };
@@ -203,6 +210,7 @@ export class ClientWriter {
       tag,
       isVisible,
       isWhole = false,
+      losses = 0,
       isHiding = false,
       isOrdered = false,
       mayFail = false,
@@ -211,6 +219,7 @@ export class ClientWriter {
       tag: string;
       isVisible: boolean;
       isWhole?: boolean;
+      losses?: number;
       isHiding?: boolean;
       isOrdered?: boolean;
       mayFail?: boolean;
@@ -223,6 +232,7 @@ export class ClientWriter {
       seenBy,
       isGuess: false,
       isWhole,
+      losses,
       isHiding,
       isOrdered,
       isVisible,
@@ -295,10 +305,13 @@ export class ClientWriter {
     world.note(`${person.name} has ${tag} acknowledged at ${version}`);
     const about = { store, tag, version, slack };
     const effect = writes.acknowledgeOwn(truth, about);
+    // What is sent again comes behind what was not.
+    if (own.losses !== person.losses) own.isRemade = true;
     person.own.end(own, version > 0 ? effect : undefined);
     if (tag.endsWith(REFUSED)) {
       throw new Breach(`"${tag}" was to be refused, and is acknowledged`);
     }
+    world.access.checkWritten(person, { store, tag, madeMs: effect.madeMs });
     if (version > 0) {
       world.checkShown(person, { store, tag, version: effect.version });
     }
@@ -341,6 +354,18 @@ export class ClientWriter {
     );
   }
 
+  /** Who may write is not told otherwise. */
+  #checkForbidden(
+    person: Person,
+    store: string,
+    { message }: HeadwaterError,
+  ): void {
+    // Of a batch it is one store that it is about.
+    if (!message.includes(`"${store}"`)) return;
+    const right = message.startsWith("Cannot subscribe") ? "read" : "write";
+    this.#world.access.checkRefused(person, right, store);
+  }
+
   #failed(person: Person, writing: Writing, error: unknown): void {
     const { store, tag, own } = writing;
     const world = this.#world;
@@ -354,6 +379,9 @@ export class ClientWriter {
       this.conflicts++;
       this.#checkConflict(person, writing, error);
     }
+    const isForbidden = error instanceof HeadwaterError &&
+      error.code === "forbidden";
+    if (isForbidden) this.#checkForbidden(person, store, error);
     if (world.isWell && !hasExpired) {
       throw new Breach(`Nothing is wrong, yet a write fails: ${error}`);
     }
