@@ -9,6 +9,7 @@ import {
   type ErrorCode,
   HeadwaterError,
 } from "../protocol/errors.ts";
+import type { Errand } from "./errand.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { newId } from "./log/ids.ts";
 import type { Logger } from "./logger.ts";
@@ -56,6 +57,18 @@ export class Failures {
     return isMeant
       ? toErrorBody(error, options.code)
       : this.tell(error, options);
+  }
+
+  /** What an errand has begun, and not waited for, has failed: there is nobody else to tell. */
+  unheeded(cause: unknown, { what, clientId }: Errand): void {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = `What ${what} began and did not wait for failed: ${reason}`;
+    const error = new Error(message, { cause });
+    this.#logger.error("{error}", { error, clientId });
+    // Else a listener of "error" that fails so would be told of that for ever.
+    if (what !== 'a listener of "error"') {
+      this.#lifecycle.report(error, clientId);
+    }
   }
 
   /** Logs it whole, and gives what the client is told: never a stack. */

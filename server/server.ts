@@ -190,21 +190,24 @@ export class Server<A extends App = any> {
    * while the KV takes no writes, or others do not let it have its turn.
    * @throws {TypeError} if something else than a store of this server is changed.
    */
-  async transaction(
+  transaction(
     run: (tx: Transaction) => unknown,
   ): Promise<readonly Written<Json | undefined>[]>;
   /** The same for a list of changes. */
-  async transaction<T extends readonly unknown[]>(
+  transaction<T extends readonly unknown[]>(
     parts: { readonly [I in keyof T]: TransactionPart<T[I]> },
   ): Promise<readonly Written<Json | undefined>[]>;
-  async transaction(
+  transaction(
     what:
       | ((tx: Transaction) => unknown)
       | readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
-    return typeof what === "function"
-      ? await this.#parts.transactions.run(what)
-      : await this.#parts.transactions.all(what);
+    const { scopes, transactions } = this.#parts;
+    return scopes.begin(() =>
+      typeof what === "function"
+        ? transactions.run(what)
+        : transactions.all(what)
+    );
   }
 
   /** Whether the store of that full name exists. */
@@ -213,8 +216,9 @@ export class Server<A extends App = any> {
   }
 
   /** Deletes the store of that full name; false where there is none. */
-  async deleteStore(name: string): Promise<boolean> {
-    return await this.#parts.access.delete(name);
+  deleteStore(name: string): Promise<boolean> {
+    const { access } = this.#parts;
+    return access.begin(() => access.delete(name));
   }
 
   /** Full names of the stores that exist, sorted. */
@@ -358,13 +362,16 @@ export class Server<A extends App = any> {
    *
    * @throws {TypeError} if it is neither a user nor a client.
    */
-  async revoke(
+  revoke(
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
-    const revocation = toRevocation(whom);
-    const { revocations } = await this.#parts.open();
-    // Whoever is asked again does not belong to the call that may have made it necessary.
-    await this.#parts.scopes.exit(() => revocations.revoke(revocation));
+    const { scopes } = this.#parts;
+    return scopes.begin(async () => {
+      const revocation = toRevocation(whom);
+      const { revocations } = await this.#parts.open();
+      // Whoever is asked again does not belong to the call that may have made it necessary.
+      await scopes.exit(() => revocations.revoke(revocation));
+    });
   }
 
   /**

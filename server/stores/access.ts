@@ -46,6 +46,11 @@ export class StoreAccess {
     this.#writes = new NumberedWrites({ registry, scopes });
   }
 
+  /** Begins what a handle was asked for; see {@linkcode CallScopes.begin}. */
+  begin<T>(run: () => Promise<T>): Promise<T> {
+    return this.#scopes.begin(run);
+  }
+
   /** The id of a full name. */
   idOf(name: string): StoreId {
     return {
