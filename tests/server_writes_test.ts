@@ -310,3 +310,18 @@ Deno.test("what an own write has become counts, and what was written before it i
   assert.equal((await answer(peer, 4)).error?.code, "rebase");
   assert.deepEqual((await app.list.get()).items, ["b", "x", "c"]);
 });
+
+Deno.test("a patch on what never was there is refused with a word on why that may be", async () => {
+  await using app = await start();
+  const { peer, ...base } = await follow(app.server.port);
+  await using _ = peer;
+  // As made on top of a write that has not been sent.
+  peer.send(mut(1, [write(base, push("d", 3))]));
+  const { error } = await answer(peer, 1);
+  assert.equal(error?.code, "bad_patch");
+  assert.equal(error.outcome, "notApplied");
+  assert.match(
+    error.message,
+    /^Cannot write to store "List": the patch does not fit version \d+; what it was made on top of may have been refused \(Cannot apply add/,
+  );
+});
