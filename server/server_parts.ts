@@ -50,6 +50,7 @@ export class ServerParts {
   readonly #ports: Ports;
   readonly #failures: Failures;
   readonly #rules: Access;
+  readonly #router: Router;
   /** Id of this run of the server. */
   readonly #serverId: string;
   #core: Promise<Core> | undefined;
@@ -91,6 +92,7 @@ export class ServerParts {
     });
     this.#serverId = newId(ports.random);
     this.#rules = this.#createAccess();
+    this.#router = this.#createRouter();
     this.connections = this.#createConnections();
     this.eventQueue = this.#createEventQueue();
     this.events = new Events({
@@ -195,6 +197,8 @@ export class ServerParts {
       authentication: authenticate &&
         new Authentication({ authenticate, clock, failures, scopes }),
       find: (revocation) => this.connections.find(revocation),
+      tellUser: (connection) =>
+        this.#router.welcome(connection, { resumed: true }),
     });
   }
 
@@ -208,8 +212,8 @@ export class ServerParts {
     };
   }
 
-  #createConnections(): Connections {
-    const router = new Router({
+  #createRouter(): Router {
+    return new Router({
       access: this.#rules,
       limits: this.limits,
       serverId: this.#serverId,
@@ -222,12 +226,15 @@ export class ServerParts {
       open: () => this.#environment(),
       heartbeatMs: () => this.connections.heartbeatMs,
     });
+  }
+
+  #createConnections(): Connections {
     return new Connections({
       clock: this.#ports.clock,
       limits: this.limits,
       isLoopbackLimited:
         this.#options.limits?.connectionsPerAddress !== undefined,
-      dispatch: (connection, frame) => router.dispatch(connection, frame),
+      dispatch: (connection, frame) => this.#router.dispatch(connection, frame),
       lifecycle: this.lifecycle,
       failures: this.#failures,
       onEnded: ({ session }) => {
