@@ -20,6 +20,7 @@ import { manyServers } from "./many_servers.ts";
 import { node } from "./node.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
+import { rebase } from "./rebase.ts";
 import { slowReader } from "./slow_reader.ts";
 import { stuckClients } from "./stuck_clients.ts";
 import { transports } from "./transports.ts";
@@ -36,6 +37,7 @@ const SCENARIOS: readonly Scenario[] = [
   twoServers,
   manyServers,
   contention,
+  rebase,
   node,
 ];
 
