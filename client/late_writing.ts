@@ -9,7 +9,7 @@ import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/json.ts";
 import { Deferred } from "./deferred.ts";
 import { MAX_PENDING } from "./request.ts";
-import type { WritePolicy } from "./write_options.ts";
+import type { WriteOptions } from "./write_options.ts";
 import type {
   LoadWriting,
   Writing,
@@ -89,12 +89,12 @@ export class LateWriting {
   }
 
   /** Has everything that `run` writes take effect together. */
-  batch(run: () => void, policy: WritePolicy | undefined): Promise<void> {
+  batch(run: () => void, options: WriteOptions): Promise<void> {
     if (this.#batch) throw new TypeError("Cannot batch within a batch");
     const items: Waiting[] = this.#batch = [];
     try {
       if (this.#writing) {
-        return this.#writing.batch(() => refusePromise(run()), policy);
+        return this.#writing.batch(() => refusePromise(run()), options);
       }
       refusePromise(run());
     } catch (error) {
@@ -103,7 +103,7 @@ export class LateWriting {
     } finally {
       this.#batch = undefined;
     }
-    return this.#runAll(items, policy);
+    return this.#runAll(items, options);
   }
 
   /**
@@ -129,7 +129,7 @@ export class LateWriting {
     for (const { reject } of this.#waiting.splice(0)) reject?.(error);
   }
 
-  #runAll(items: Waiting[], policy: WritePolicy | undefined): Promise<void> {
+  #runAll(items: Waiting[], options: WriteOptions): Promise<void> {
     if (items.length === 0) return Promise.resolve();
     const done = new Deferred<void>();
     const reject = (error: unknown) => {
@@ -140,7 +140,7 @@ export class LateWriting {
       const startAll = () => {
         for (const item of items) item.start(writing);
       };
-      writing.batch(startAll, policy).then(() => done.resolve(), reject);
+      writing.batch(startAll, options).then(() => done.resolve(), reject);
     };
     this.#wait({ start, reject });
     return done.promise;

@@ -9,7 +9,7 @@ import type { Json } from "../protocol/json.ts";
 import type {
   ClientWritten,
   MutateOptions,
-  WritePolicy,
+  WriteOptions,
 } from "./write_options.ts";
 import type { ClientClock } from "./environment.ts";
 import type { Outbox } from "./outbox.ts";
@@ -35,13 +35,13 @@ export interface Writing {
   update(
     store: Subscription,
     recipe: (draft: never) => unknown,
-    options: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten>;
   /** Replaces the state by one that is clean and frozen. */
   set(
     store: Subscription,
     state: Json,
-    options: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten>;
   /** Why a value cannot be shared. */
   refusalOf(value: unknown, what: string): Error | undefined;
@@ -56,18 +56,12 @@ export interface Writing {
     options: MutateOptions,
   ): Promise<ClientWritten>;
   /** Has everything that `run` writes take effect together. */
-  batch(run: () => void, policy: WritePolicy | undefined): Promise<void>;
+  batch(run: () => void, options: WriteOptions): Promise<void>;
   /** Shows what a call is expected to do, until it has or has failed. */
   guess(
     pending: PendingRequest,
     guesses: ReadonlyMap<Subscription, (state: never) => unknown>,
   ): void;
-}
-
-/** How one write to a store is made. */
-export interface StoreWriteOptions {
-  /** What happens if others have written meanwhile. */
-  readonly policy: WritePolicy | undefined;
 }
 
 /** What keeps writes and states over a reload. */

@@ -7,19 +7,15 @@
 import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanValue, type Json } from "../../protocol/value.ts";
+import { checkOptions } from "../known_options.ts";
 import type { PendingRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
 import type {
   ClientWritten,
   MutateOptions,
-  WritePolicy,
+  WriteOptions,
 } from "../write_options.ts";
-import type {
-  KeptState,
-  StoreWriteOptions,
-  Writing,
-  WritingOwner,
-} from "../writing_port.ts";
+import type { KeptState, Writing, WritingOwner } from "../writing_port.ts";
 import { Keeper } from "./keeper.ts";
 import type { KeptRequest } from "./kept_records.ts";
 import { Mutators, unseenWrite } from "./mutators.ts";
@@ -27,6 +23,10 @@ import { fixedEntry, PendingEntry } from "./pending_entry.ts";
 import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
+
+const KNOWN: Readonly<Record<keyof Required<WriteOptions>, true>> = {
+  policy: true,
+};
 
 /** See the module's documentation. */
 export class Writes implements Writing {
@@ -46,33 +46,31 @@ export class Writes implements Writing {
   update(
     store: Subscription,
     recipe: Recipe<never, unknown>,
-    { policy }: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
     const entry = new PendingEntry(recipeStep(recipe));
-    return this.#writeNew(this.#of(store), entry, policy);
+    return this.#writeNew(this.#of(store), entry, options);
   }
 
   set(
     store: Subscription,
     state: Json,
-    { policy }: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
     const entry = new PendingEntry(setStep(state));
-    return this.#writeNew(this.#of(store), entry, policy);
+    return this.#writeNew(this.#of(store), entry, options);
   }
 
   undo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.undo((entry) =>
-      this.#writeEntry(writes, entry, undefined)
-    ) ?? Promise.resolve(undefined);
+    return writes.undo.undo((entry) => this.#writeEntry(writes, entry, {})) ??
+      Promise.resolve(undefined);
   }
 
   redo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.redo((entry) =>
-      this.#writeEntry(writes, entry, undefined)
-    ) ?? Promise.resolve(undefined);
+    return writes.undo.redo((entry) => this.#writeEntry(writes, entry, {})) ??
+      Promise.resolve(undefined);
   }
 
   refusalOf(value: unknown, what: string): Error | undefined {
@@ -87,15 +85,17 @@ export class Writes implements Writing {
   mutate(
     name: string,
     args: unknown,
-    { store, policy }: MutateOptions,
+    { store, ...options }: MutateOptions,
   ): Promise<ClientWritten> {
+    const known = { store: true, ...KNOWN } as const;
+    checkOptions<MutateOptions>(`run mutator "${name}"`, options, known);
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
-      return this.#writeNew(this.#of(subscription), call.entry, policy);
+      return this.#writeNew(this.#of(subscription), call.entry, options);
     }
     const write = unseenWrite(call.store, call.named);
-    return this.#request(policy, (request) => request.addUnseen(write));
+    return this.#request(options, (request) => request.addUnseen(write));
   }
 
   /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
@@ -142,8 +142,9 @@ export class Writes implements Writing {
     }
   }
 
-  batch(run: () => void, policy?: WritePolicy): Promise<void> {
-    const request = this.#batch = new WriteRequest(policy);
+  batch(run: () => void, options: WriteOptions): Promise<void> {
+    checkOptions("batch writes", options, KNOWN);
+    const request = this.#batch = new WriteRequest(options.policy);
     let written: Promise<void>;
     try {
       run();
@@ -188,9 +189,9 @@ export class Writes implements Writing {
   #writeNew(
     store: StoreWrites,
     entry: PendingEntry,
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    const written = this.#writeEntry(store, entry, policy);
+    const written = this.#writeEntry(store, entry, options);
     store.undo.wrote(entry, this.#batch);
     return written;
   }
@@ -198,17 +199,18 @@ export class Writes implements Writing {
   #writeEntry(
     store: StoreWrites,
     entry: PendingEntry,
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    return this.#request(policy, (request) => request.add(store, entry));
+    checkOptions(`write to store "${store.name}"`, options, KNOWN);
+    return this.#request(options, (request) => request.add(store, entry));
   }
 
   #request(
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
     add: (request: WriteRequest) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     if (this.#batch) return add(this.#batch);
-    const request = new WriteRequest(policy);
+    const request = new WriteRequest(options.policy);
     const written = add(request);
     // It tells its result itself.
     this.#queue(request).catch(() => {});
