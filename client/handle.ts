@@ -88,28 +88,27 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 
   update(
     recipe: (draft: T) => unknown,
-    options?: WriteOptions,
+    options: WriteOptions = {},
   ): Promise<ClientWritten> {
     checkFunction(recipe, `Cannot update store "${this.name}": the recipe`);
-    return this.#write(
-      options,
-      (writing, store, how) => writing.update(store, recipe, how),
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
     );
   }
 
-  set(state: T, options?: WriteOptions): Promise<ClientWritten> {
+  set(state: T, options: WriteOptions = {}): Promise<ClientWritten> {
     const what = `state of store "${this.name}"`;
     const clean = freezeDeep(this.#owner.writing().clean(state, what));
     if (clean === null || typeof clean !== "object" || Array.isArray(clean)) {
       throw new TypeError(`Cannot use ${what}: it must be an object`);
     }
-    return this.#write(
-      options,
-      (writing, store, how) => writing.set(store, clean, how),
-    );
+    return this.#write((writing, store) => writing.set(store, clean, options));
   }
 
-  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten> {
+  merge(
+    partial: Partial<T>,
+    options: WriteOptions = {},
+  ): Promise<ClientWritten> {
     if (partial === null || typeof partial !== "object") {
       throw new TypeError(
         `Cannot merge into store "${this.name}": an object of properties is needed, not ${
@@ -124,9 +123,8 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
         else draft[name] = value;
       }
     };
-    return this.#write(
-      options,
-      (writing, store, how) => writing.update(store, recipe, how),
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
     );
   }
 
@@ -211,19 +209,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   #write(
-    options: WriteOptions = {},
-    write: (
-      writing: Writing,
-      store: Subscription,
-      options: WriteOptions,
-    ) => Promise<ClientWritten>,
+    write: (writing: Writing, store: Subscription) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     if (this.#lastSeen) throw unsubscribed(this.name);
     const store = this.#subscription;
     if (!store.current) throw notHereError(this.name);
-    return this.#owner.writing().run((writing) =>
-      write(writing, store, options)
-    );
+    return this.#owner.writing().run((writing) => write(writing, store));
   }
 
   /** Who waits for a state may write at once: not before the part that writes is there. */

@@ -134,12 +134,12 @@ Deno.test("A policy is one that there is, and a batch has one for all", async ()
   const wrong = JSON.parse('{ "policy": "bogus" }');
   assert.throws(
     () => handle.update(change, wrong),
-    /"rebase" or "expectVersion"/,
+    /its policy is "rebase" or "expectVersion", not "bogus"/,
   );
   const typo = JSON.parse('{ "polcy": "expectVersion" }');
   assert.throws(
     () => handle.update(change, typo),
-    /no option "polcy": there is policy/,
+    /there is no option "polcy"; there are policy/,
   );
   assert.throws(
     () => client.batch(() => void handle.update(change, { policy })),

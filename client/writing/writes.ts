@@ -7,15 +7,15 @@
 import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanValue, type Json } from "../../protocol/value.ts";
-import { checkOptions, shown } from "../../protocol/shown.ts";
+import { shown } from "../../protocol/shown.ts";
 import { Deferred } from "../deferred.ts";
+import { checkOptions } from "../known_options.ts";
 import type { PendingRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
 import type {
   ClientWritten,
   MutateOptions,
   WriteOptions,
-  WritePolicy,
 } from "../write_options.ts";
 import type {
   KeptState,
@@ -31,6 +31,10 @@ import { RecipeGuard } from "./recipe_guard.ts";
 import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
+
+const KNOWN: Readonly<Record<keyof Required<WriteOptions>, true>> = {
+  policy: true,
+};
 
 /** See the module's documentation. */
 export class Writes implements Writing {
@@ -68,13 +72,13 @@ export class Writes implements Writing {
 
   undo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.undo((entry) => this.#writeEntry(writes, entry)) ??
+    return writes.undo.undo((entry) => this.#writeEntry(writes, entry, {})) ??
       Promise.resolve(undefined);
   }
 
   redo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.redo((entry) => this.#writeEntry(writes, entry)) ??
+    return writes.undo.redo((entry) => this.#writeEntry(writes, entry, {})) ??
       Promise.resolve(undefined);
   }
 
@@ -90,17 +94,16 @@ export class Writes implements Writing {
   mutate(
     name: string,
     args: unknown,
-    options: MutateOptions,
+    { store, ...options }: MutateOptions,
   ): Promise<ClientWritten> {
-    checkOptions(options, ["store", "policy"]);
-    const { store, policy } = options;
+    checkWriteOptions(`run mutator "${name}"`, options);
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
-      return this.#writeNew(this.#of(subscription), call.entry, { policy });
+      return this.#writeNew(this.#of(subscription), call.entry, options);
     }
     const write = unseenWrite(call.store, call.named);
-    return this.#request(policy, (request) => request.addUnseen(write));
+    return this.#request(options, (request) => request.addUnseen(write));
   }
 
   /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
@@ -149,8 +152,8 @@ export class Writes implements Writing {
 
   batch(run: () => void, options: WriteOptions): Promise<void> {
     this.#recipes.refuseWithin();
-    const policy = policyOf(options);
-    const request = this.#batch = new WriteRequest(policy);
+    checkWriteOptions("batch writes", options);
+    const request = this.#batch = new WriteRequest(options.policy);
     let written: Promise<void>;
     try {
       run();
@@ -217,7 +220,7 @@ export class Writes implements Writing {
     entry: PendingEntry,
     options: WriteOptions,
   ): Promise<ClientWritten> {
-    const written = this.#writeEntry(store, entry, policyOf(options));
+    const written = this.#writeEntry(store, entry, options);
     store.undo.wrote(entry, this.#batch);
     return written;
   }
@@ -225,16 +228,18 @@ export class Writes implements Writing {
   #writeEntry(
     store: StoreWrites,
     entry: PendingEntry,
-    policy?: WritePolicy,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    return this.#request(policy, (request) => request.add(store, entry));
+    checkWriteOptions(`write to store "${store.name}"`, options);
+    return this.#request(options, (request) => request.add(store, entry));
   }
 
   #request(
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
     add: (request: WriteRequest) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     this.#recipes.refuseWithin();
+    const { policy } = options;
     if (this.#batch) {
       if (policy === undefined || policy === this.#batch.policy) {
         return add(this.#batch);
@@ -281,15 +286,15 @@ export class Writes implements Writing {
   }
 }
 
-function policyOf(options: WriteOptions): WritePolicy | undefined {
-  checkOptions(options, ["policy"]);
+function checkWriteOptions(action: string, options: WriteOptions): void {
+  checkOptions<WriteOptions>(action, options, KNOWN);
   const { policy } = options;
   const isKnown = policy === undefined || policy === "rebase" ||
     policy === "expectVersion";
-  if (isKnown) return policy;
+  if (isKnown) return;
   throw new TypeError(
-    `Cannot write with policy ${
+    `Cannot ${action}: its policy is "rebase" or "expectVersion", not ${
       shown(policy)
-    }: it is "rebase" or "expectVersion"`,
+    }`,
   );
 }
