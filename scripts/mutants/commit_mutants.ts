@@ -10,7 +10,7 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
   {
     name: "a write that was seen is made again",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "(numbers.find(origin, pending.source.isResent) ??",
       replace: "((void numbers, undefined) ??",
     }],
@@ -19,7 +19,7 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
     name:
       "two of a call's writes in one batch are not told apart from a resend",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "return `${origin.session} ${origin.call} ${origin.n}`;",
       replace: "return `${origin.session} ${origin.call}`;",
     }],
@@ -27,7 +27,7 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
   {
     name: "a refusal is not recorded",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find:
         "mutations.push({ patch: [], origin, refused });\n        sizes.push(0);",
       replace: "",
@@ -36,7 +36,7 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
   {
     name: "what a recipe returned is not recorded",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "return value === undefined ? {} : { value };",
       replace: "return value === undefined ? {} : { value: null };",
     }],
@@ -44,7 +44,7 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
   {
     name: "the next batch begins from the state before this one",
     edits: [{
-      file: "server/stores/commit_queue.ts",
+      file: "server/stores/batch.ts",
       find: "({ state } = change);",
       replace: "if (mutations.length % 7 !== 3) ({ state } = change);",
     }],
@@ -176,9 +176,9 @@ export const COMMIT_MUTANTS: readonly Mutant[] = [
   {
     name: "a refusal is another error when it is repeated",
     edits: [{
-      file: "server/stores/commit_queue.ts",
-      find: "outcomes.push({ pending, error: toError(refused, error) });",
-      replace: "outcomes.push({ pending, error });",
+      file: "server/stores/batch.ts",
+      find: "outcomes.push({ error: toError(refused, error) });",
+      replace: "outcomes.push({ error });",
     }],
   },
   {

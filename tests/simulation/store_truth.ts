@@ -7,7 +7,9 @@
 import { isDeepStrictEqual } from "node:util";
 import { applyPatch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Head, LogEntry, Mutation } from "../../server/log/records.ts";
+import type { Head } from "../../server/log/head.ts";
+import type { LogEntry } from "../../server/log/log_entry.ts";
+import type { Mutation } from "../../server/log/mutation.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
 import { type Change, checkMeaning } from "./changes.ts";

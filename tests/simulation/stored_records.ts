@@ -6,15 +6,13 @@
 import type { KvDatabase } from "../../adapters/testing/simulated_kv.ts";
 import { decodeJson } from "../../protocol/codec.ts";
 import { blobPrefix, logPrefix } from "../../server/log/keys.ts";
+import { type BlobRef, decodeBlobRef } from "../../server/log/blob_ref.ts";
 import {
-  type BlobRef,
-  decodeBlobRef,
-  decodeEntry,
   decodeHead,
   type Head,
-  type LogEntry,
   type SnapshotRef,
-} from "../../server/log/records.ts";
+} from "../../server/log/head.ts";
+import { decodeEntry, type LogEntry } from "../../server/log/log_entry.ts";
 import type { KvKey } from "../../server/ports.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";

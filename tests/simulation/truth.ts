@@ -9,12 +9,8 @@ import type {
   AppliedWrite,
   KvDatabase,
 } from "../../adapters/testing/simulated_kv.ts";
-import {
-  decodeBlobRef,
-  decodeHead,
-  type Head,
-  snapshotsOf,
-} from "../../server/log/records.ts";
+import { decodeBlobRef } from "../../server/log/blob_ref.ts";
+import { decodeHead, type Head, snapshotsOf } from "../../server/log/head.ts";
 import type { KvKey } from "../../server/ports.ts";
 import { INITIAL } from "./application.ts";
 import { Breach } from "./breach.ts";
