@@ -16,7 +16,7 @@ export interface BuiltDeclaration {
   readonly text: string;
 }
 
-const IMPORT = /(\bfrom |\bimport\()"(\.[^"]+)\.tsx?"/g;
+const IMPORT = /(\bfrom |\bimport\()["'](\.[^"']+)\.tsx?["']/g;
 
 /**
  * Declares `entries`, paths in the checkout at `root`, and all that they name.
@@ -49,7 +49,7 @@ export async function buildDeclarations(
     faults.push(...diagnostics.map((fault) => toText(path, fault)));
     const shown = withoutIgnored(outputText);
     for (const [specifier] of shown.matchAll(IMPORT)) {
-      const [, found = ""] = /"([^"]+)"/.exec(specifier) ?? [];
+      const [, found = ""] = /["']([^"']+)["']/.exec(specifier) ?? [];
       waiting.push(posix.join(posix.dirname(path), found));
     }
     declared.set(path, {
