@@ -12,7 +12,7 @@ import type { ServerOptions } from "../server/options.ts";
 import type { Transport } from "../server/ports.ts";
 import type { Server } from "../server/server.ts";
 import { answerArguments } from "./cli_arguments.ts";
-import { onShutdownSignal } from "./signals.ts";
+import { endBySignal } from "./end_by_signal.ts";
 import { defineStartApp, START_PAGES } from "./start_app.ts";
 
 const LOG_LEVELS: readonly LogLevel[] = [
@@ -116,10 +116,9 @@ export async function runCli(
   });
   const server = createServer({ kv: settings.kv, pages: START_PAGES });
   defineStartApp(server);
-  const undo = onShutdownSignal(() => {
+  const undo = endBySignal(async () => {
     console.log("\n  Stopping");
-    // A peer that takes nothing keeps its socket, and with it the process, until TCP gives up.
-    server.close().catch(fail).finally(() => process.exit());
+    await server.close().catch(fail);
   });
   try {
     const { port, host, transport } = settings;

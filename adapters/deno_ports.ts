@@ -9,11 +9,13 @@ import { clock, random } from "./clock.ts";
 import { lendKv, openDenoKv } from "./deno_kv.ts";
 import { listenDeno, RequestOrigins } from "./deno_listen.ts";
 import { upgradeDeno } from "./deno_socket.ts";
+import { LooseSockets } from "./loose_sockets.ts";
 import type { Upgrades } from "./ws_connections.ts";
 
 /** The ports of a server on Deno. */
 export function denoPorts(): Ports {
   const origins = new RequestOrigins();
+  const loose = new LooseSockets();
   const upgrades: Upgrades = new WeakMap();
   return {
     openKv: openDenoKv,
@@ -23,8 +25,11 @@ export function denoPorts(): Ports {
     createAmbient,
     upgrade: (request, accept) =>
       upgrades.get(request)?.(accept) ?? upgradeDeno(request, accept, {
-        onOpen: (socket) => origins.track(request, socket),
+        onOpen: (socket) => {
+          if (!origins.track(request, socket)) loose.add(socket);
+        },
       }),
+    looseSocketsEnded: () => loose.ended(),
     async listen(target, fetch) {
       if (target.transport !== "hardened") {
         return await listenDeno(target, fetch, origins);

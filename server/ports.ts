@@ -6,6 +6,7 @@
  */
 
 import type { Limits } from "../protocol/limits.ts";
+import type { Json } from "../protocol/value.ts";
 
 /** One WebSocket, as the core sees it. */
 export interface Socket {
@@ -37,10 +38,12 @@ export interface SocketEvents {
   closed(): void;
 }
 
-/** What is known of a request when its socket is accepted. */
+/** What is known of a connection. */
 export interface ConnectionInfo {
   /** Address of the peer, if known. */
   readonly address?: string | undefined;
+  /** The user behind it; null where there is none. */
+  readonly user: Json;
 }
 
 /** Part of a KV key; `symbol` only because Deno's type of a key that was read has it. */
@@ -198,6 +201,11 @@ export interface Ports {
    * is called with the socket when it is open, which may be never.
    */
   upgrade(request: Request, accept: (socket: Socket) => SocketEvents): Response;
+  /**
+   * Resolves when the sockets have ended that were upgraded for requests which came by
+   * no listener of {@linkcode Ports.listen}, or after 2 seconds.
+   */
+  looseSocketsEnded?(): Promise<void>;
   /** Listens for HTTP. */
   listen(options: ListenTarget, fetch: HostFetch): Promise<Listener>;
   /** Takes the upgrade requests of an HTTP server that is somebody else's. */
