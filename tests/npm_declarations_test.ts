@@ -64,10 +64,4 @@ export function f(a: A): void { hidden(a); }\n`,
     "types/mod.d.ts",
   ]);
   assert.match(built[0]?.text ?? "", /from "\.\/a\.js"/);
-
-  await write("b.ts", "export const B = [1].map(String);\n");
-  await assert.rejects(
-    buildDeclarations(folder.path, ["mod.ts"]),
-    /Cannot declare what is exported:\nb\.ts:1: /,
-  );
 });
