@@ -20,7 +20,7 @@ import type { SubscriptionHandle } from "./handle_api.ts";
 import type { ClientOptions } from "./client_options.ts";
 import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
 import { Credentials, type TokenSource } from "./credentials.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred, rejectedQuietly } from "./deferred.ts";
 import {
   type ClientClock,
   type Environment,
@@ -220,10 +220,7 @@ class HeadwaterClient implements Client {
       if (closedBy !== undefined) {
         return rejectedQuietly(disconnected(closedBy));
       }
-      // Not awaited: the promise that add() may reject quietly must be the caller's own.
-      const request = callRequest(normal, clean);
-      const pending = this.#outbox.add(request, options.signal);
-      this.#guess(pending, options);
+      const pending = this.#add(callRequest(normal, clean), options);
       // Not awaited: the promise that may be rejected quietly must be the caller's own.
       return pending.answer.promise as Promise<R>; // the caller's claim
     } catch (error) {
@@ -239,8 +236,8 @@ class HeadwaterClient implements Client {
     return this.#writing.run((writing) => writing.mutate(name, args, options));
   }
 
-  batch(run: () => void, { policy }: WriteOptions = {}): Promise<void> {
-    return this.#writing.batch(run, policy);
+  batch(run: () => void, options: WriteOptions = {}): Promise<void> {
+    return this.#writing.batch(run, options);
   }
 
   on(channel: string, listener: (data: never) => void): () => void {
@@ -289,6 +286,11 @@ class HeadwaterClient implements Client {
       storage,
       outbox: this.#outbox,
       mutators: app?.mutators ?? {},
+      get closedBy() {
+        // What is kept waits for another connection, or another client.
+        const { closedBy, isDestroyed } = client.#reconnector;
+        return isDestroyed || !storage ? closedBy : undefined;
+      },
       get hasGreeted() {
         return client.#hasGreeted;
       },
@@ -432,20 +434,33 @@ class HeadwaterClient implements Client {
       );}
   }
 
-  /** Shows what a call is expected to do to the stores that are here. */
-  #guess(pending: PendingRequest, { store, optimistic }: CallOptions): void {
-    if (!optimistic) return;
-    const byStore = typeof optimistic === "function"
-      ? { [store ?? ""]: optimistic }
-      : optimistic;
-    this.#writing.when((writing) => {
-      const guesses = new Map<Subscription, Guess>();
-      for (const [name, guess] of Object.entries(byStore)) {
-        const subscription = this.#subscriptions.find(name.normalize());
-        if (subscription) guesses.set(subscription, guess);
-      }
-      writing.guess(pending, guesses);
-    });
+  /** Queues a call, and shows what it is expected to do to the stores that are here. */
+  #add(request: Request, options: CallOptions): PendingRequest {
+    const guesses = toGuesses(request.action, options);
+    const toShow = () =>
+      new Map(
+        Object.entries(guesses).flatMap(([name, guess]) => {
+          const subscription = this.#subscriptions.find(name.normalize());
+          return subscription ? [[subscription, guess]] : [];
+        }),
+      );
+    const { part } = this.#writing;
+    // Before anything is sent: what a guess throws refuses the call.
+    const shown = part?.guess(toShow());
+    let pending: PendingRequest;
+    try {
+      pending = this.#outbox.add(request, options.signal);
+    } catch (error) {
+      shown?.takeBack();
+      throw error;
+    }
+    if (shown) shown.follow(pending);
+    else if (Object.keys(guesses).length > 0) {
+      this.#writing.when((writing) => {
+        if (this.#outbox.has(pending)) writing.guess(toShow()).follow(pending);
+      });
+    }
+    return pending;
   }
 
   /** Tells the listeners at the end of this tick, as they must not run within a write. */
@@ -488,6 +503,24 @@ class HeadwaterClient implements Client {
   }
 }
 
+/** What is expected of each store, by its name. */
+function toGuesses(
+  action: string,
+  { store, optimistic }: CallOptions,
+): Readonly<Record<string, Guess>> {
+  if (optimistic === undefined) return {};
+  if (typeof optimistic === "function") {
+    if (typeof store === "string") return { [store]: optimistic };
+    throw new TypeError(
+      `Cannot ${action}: say by \`store\` which store the optimistic function is for`,
+    );
+  }
+  for (const [name, guess] of Object.entries(optimistic)) {
+    checkFunction(guess, `Cannot ${action}: what is expected of "${name}"`);
+  }
+  return optimistic;
+}
+
 function callRequest(name: string, args: Json | undefined): Request {
   return {
     name,
@@ -501,12 +534,6 @@ function callRequest(name: string, args: Json | undefined): Request {
         ...sending,
       }),
   };
-}
-
-function rejectedQuietly<T>(error: Error): Promise<T> {
-  const answer = new Deferred<T>();
-  answer.rejectQuietly(error);
-  return answer.promise;
 }
 
 function toEnvironment(options: HostedOptions): Environment {

@@ -4,7 +4,7 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import { checkFunction } from "../protocol/shown.ts";
+import { checkFunction, shown } from "../protocol/shown.ts";
 import { freezeDeep, type Json } from "../protocol/json.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Deferred } from "./deferred.ts";
@@ -17,7 +17,7 @@ import {
   type Subscription,
 } from "./subscription.ts";
 import type { ClientWritten, WriteOptions } from "./write_options.ts";
-import type { StoreWriteOptions, Writing } from "./writing_port.ts";
+import type { Writing } from "./writing_port.ts";
 
 /** What a {@linkcode Handle} asks of its owner. */
 export interface HandleOwner {
@@ -110,7 +110,14 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten> {
-    const updates = Object.entries(partial as object); // a state is an object
+    if (partial === null || typeof partial !== "object") {
+      throw new TypeError(
+        `Cannot merge into store "${this.name}": an object of properties is needed, not ${
+          shown(partial)
+        }`,
+      );
+    }
+    const updates = Object.entries(partial);
     const recipe = (draft: Record<string, unknown>) => {
       for (const [name, value] of updates) {
         if (value === undefined) delete draft[name];
@@ -172,14 +179,15 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#subscription.overlay?.canRedo ?? false;
   }
 
-  undo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  // Asynchronous, so that a conflict rejects: it is no mistake of the caller's.
+  async undo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.undo(this.#subscription)
     );
   }
 
-  redo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  async redo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.redo(this.#subscription)
     );
   }
@@ -203,18 +211,18 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   #write(
-    { policy }: WriteOptions = {},
+    options: WriteOptions = {},
     write: (
       writing: Writing,
       store: Subscription,
-      options: StoreWriteOptions,
+      options: WriteOptions,
     ) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     if (this.#lastSeen) throw unsubscribed(this.name);
     const store = this.#subscription;
     if (!store.current) throw notHereError(this.name);
     return this.#owner.writing().run((writing) =>
-      write(writing, store, { policy })
+      write(writing, store, options)
     );
   }
 

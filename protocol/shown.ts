@@ -47,3 +47,20 @@ export function checkFunction(value: unknown, what: string): void {
   if (typeof value === "function") return;
   throw new TypeError(`${what} must be a function, not ${shown(value)}`);
 }
+
+/**
+ * Refuses options of a name that there is not: a misspelt one would else be passed over.
+ *
+ * @throws {TypeError} if `options` is no object, or has another property.
+ */
+export function checkOptions(options: unknown, names: readonly string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Options must be an object, not ${shown(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (names.includes(name)) continue;
+    throw new TypeError(
+      `There is no option ${shown(name)}: there is ${names.join(", ")}`,
+    );
+  }
+}
