@@ -111,7 +111,8 @@ export interface ListenOptions {
    *   tenth more CPU for each message (`deno task bench transports`), and sending
    *   holds up the event loop five times as long.
    *
-   * It is for what this server listens on; `Server.fetch` is always native.
+   * It is for what this server listens on; `Server.fetch` is always native, and
+   * `Server.attach` always hardened. On Node both are the hardened one.
    *
    * @default "native"
    */

@@ -451,7 +451,11 @@ export class Server<A extends App = any> {
     return this.#listener.port;
   }
 
-  /** Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the like. */
+  /**
+   * Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the
+   * like. On Node a request cannot become a socket (501): there, use
+   * {@linkcode Server.attach}.
+   */
   readonly fetch = (
     request: Request,
     info?: RequestInfo,
