@@ -20,22 +20,34 @@ const CONDITIONS = ["browser", "import", "module", "default"];
 
 const OURS = new URL("../", import.meta.url).pathname;
 
-/**
- * Finds packages by the imports of `deno.json`, and those of packages by their own; of
- * each what is meant for browsers, which Deno has no reason to look for.
- */
+/** Finds packages as Deno does: by the imports of `deno.json`, and theirs by their own. */
+export const importMap: Plugin = {
+  name: "import-map",
+  setup(build) {
+    build.onResolve({ filter: /^[@\w]/ }, ({ path, kind, importer }) => {
+      if (kind === "entry-point") return undefined;
+      return { path: find(path, importer) };
+    });
+  },
+};
+
+/** Finds the same, and of each package what is meant for browsers: Deno may take another part. */
 export const browserPackages: Plugin = {
   name: "browser-packages",
   setup(build) {
     build.onResolve({ filter: /^[@\w]/ }, async ({ path, kind, importer }) => {
       if (kind === "entry-point") return undefined;
-      const found = importer.startsWith(OURS)
-        ? decodeURIComponent(new URL(import.meta.resolve(path)).pathname)
-        : createRequire(importer).resolve(path);
-      return { path: await forBrowsers(path, found) };
+      return { path: await forBrowsers(path, find(path, importer)) };
     });
   },
 };
+
+function find(specifier: string, importer: string): string {
+  if (!importer.startsWith(OURS)) {
+    return createRequire(importer).resolve(specifier);
+  }
+  return decodeURIComponent(new URL(import.meta.resolve(specifier)).pathname);
+}
 
 /** The file that a browser is to get for `specifier`, for which Deno would take `found`. */
 async function forBrowsers(specifier: string, found: string): Promise<string> {
