@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { useEffect, useState } from "react";
+import { useEffect, useLayoutEffect, useState } from "react";
 import { createHooks } from "../../../adapters/react/mod.ts";
 import { createClient } from "../../../client/mod.ts";
 import { app } from "./app.ts";
@@ -332,4 +332,37 @@ export async function ownEvents(stage: Stage): Promise<void> {
     </HeadwaterProvider>,
   );
   await stage.shows("connected");
+}
+
+/** Who is taken off hears nothing any more, also of what happens in the same moment. */
+export async function gone(stage: Stage): Promise<void> {
+  const client = createClient<typeof app>(stage.url);
+  const heard: string[] = [];
+  const Listener = ({ name }: { name: string }) => {
+    useEvent("disconnected", () => heard.push(name));
+    useEffect(() => stage.rendered("listens"));
+    return <p>{name}</p>;
+  };
+  const Page = ({ isOver }: { isOver: boolean }) => {
+    // After the page has changed, and before React has tidied up.
+    useLayoutEffect(() => {
+      if (isOver) client.destroy();
+    }, [isOver]);
+    return isOver ? null : <Listener name="gone" />;
+  };
+  const show = (isOver: boolean) =>
+    stage.render(
+      <HeadwaterProvider client={client}>
+        <Listener name="here" />
+        <Page isOver={isOver} />
+      </HeadwaterProvider>,
+      { isStrict: false },
+    );
+  show(false);
+  await stage.until(() => stage.renders("listens") === 2);
+  await client.ready();
+  show(true);
+  await stage.shows("here");
+  await stage.until(() => client.status === "closed");
+  equal(heard, ["here"]);
 }
