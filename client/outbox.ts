@@ -313,11 +313,16 @@ export class Outbox {
     const frames: Uint8Array<ArrayBuffer>[] = [];
     if (!this.#isReady) return frames;
     const isHeld = this.#sent.size > 0 && this.#sessionAge() >= HOLD_AFTER;
+    const blocked: Request[] = [];
     for (const call of this.#due) {
       if (isHeld && call.number === undefined) break;
       const { request } = call;
       if (request.isHeld) break;
-      if (request.isBlocked) continue;
+      // Without what it was made on the server would refuse it, again and again.
+      if (request.isBlocked || request.isBehind?.(blocked)) {
+        blocked.push(request);
+        continue;
+      }
       if (isWrite(call) && this.#writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
       if (!this.#isSafe(call)) break;
       const frame = this.#tryEncode(call);

@@ -214,6 +214,14 @@ export class WriteRequest implements Request {
   }
 
   /** @inheritdoc */
+  isBehind(others: readonly Request[]): boolean {
+    return others.some((other) =>
+      other instanceof WriteRequest &&
+      [...this.#stores].some((store) => other.#stores.has(store))
+    );
+  }
+
+  /** @inheritdoc */
   rebase(): boolean {
     this.#isRefused = true;
     for (const store of this.#stores) {

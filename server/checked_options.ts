@@ -8,18 +8,8 @@ import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
 import { shown } from "../protocol/shown.ts";
 import { checkKvLocation } from "./kv_location.ts";
 import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
+import { checkKinds, type Kind } from "./option_kinds.ts";
 import type { AttachOptions, ListenOptions, ServerOptions } from "./options.ts";
-
-/** What an option is; `"any"` is checked where it is used. */
-type Kind = "any" | "boolean" | "function" | "number" | "object" | "string";
-
-const KINDS: Readonly<Record<Exclude<Kind, "any">, string>> = {
-  boolean: "true or false",
-  function: "a function",
-  number: "a number",
-  object: "an object",
-  string: "a string",
-};
 
 const SERVER_OPTIONS: Readonly<Record<keyof ServerOptions, Kind>> = {
   app: "object",
@@ -208,38 +198,6 @@ function checkLimit(action: string, name: string, value: unknown): void {
   if (most !== undefined && value > most) {
     throw new RangeError(`${limit} must be ${most} or less, not ${value}`);
   }
-}
-
-function checkKinds(
-  action: string,
-  options: unknown,
-  kinds: Readonly<Record<string, Kind>>,
-): void {
-  if (!isOfKind(options, "object")) {
-    throw new TypeError(
-      `${action}: its options must be an object, not ${shown(options)}`,
-    );
-  }
-  for (const [name, value] of Object.entries(Object(options))) {
-    const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
-    if (kind === undefined) {
-      throw new TypeError(
-        `${action}: there is no option ${shown(name)}; there are ${
-          Object.keys(kinds).join(", ")
-        }`,
-      );
-    }
-    if (kind === "any" || value === undefined) continue;
-    if (!isOfKind(value, kind)) {
-      throw new TypeError(
-        `${action}: ${name} must be ${KINDS[kind]}, not ${shown(value)}`,
-      );
-    }
-  }
-}
-
-function isOfKind(value: unknown, kind: Kind): boolean {
-  return typeof value === kind && value !== null && !Array.isArray(value);
 }
 
 /** Whether it looks like a KV; what it can do is seen when it is used. */

@@ -48,7 +48,9 @@ export function createServer<A extends App = App>(
 }
 
 export { Server } from "./server.ts";
-export { DynamicStore, StaticStore, StoreHandle } from "./stores/handles.ts";
+export { DynamicStore } from "./stores/dynamic_store.ts";
+export { StaticStore } from "./stores/static_store.ts";
+export { StoreHandle } from "./stores/store_handle.ts";
 export { defineApp } from "../protocol/contract.ts";
 export type {
   AnyMutator,
@@ -117,13 +119,10 @@ export type {
   SelfDestruct,
   StoreOptions,
   TerminateHook,
-} from "./stores/definition.ts";
-export type {
-  CreateOptions,
-  StoreOf,
-  UpdateOptions,
-  Written,
-} from "./stores/handles.ts";
+} from "./stores/store_options.ts";
+export type { CreateOptions, StoreOf } from "./stores/dynamic_store.ts";
+export type { Written } from "./stores/change.ts";
+export type { UpdateOptions } from "./stores/store_handle.ts";
 export type {
   Transaction,
   TransactionChange,

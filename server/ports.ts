@@ -6,6 +6,7 @@
  */
 
 import type { Limits } from "../protocol/limits.ts";
+import type { Json } from "../protocol/value.ts";
 
 /** One WebSocket, as the core sees it. */
 export interface Socket {
@@ -37,10 +38,12 @@ export interface SocketEvents {
   closed(): void;
 }
 
-/** What is known of a request when its socket is accepted. */
+/** What is known of a connection. */
 export interface ConnectionInfo {
   /** Address of the peer, if known. */
   readonly address?: string | undefined;
+  /** The user behind it; null where there is none. */
+  readonly user: Json;
 }
 
 /** Part of a KV key; `symbol` only because Deno's type of a key that was read has it. */

@@ -17,6 +17,7 @@ import { contention } from "./contention.ts";
 import { fanout } from "./fanout.ts";
 import { hotStore } from "./hot_store.ts";
 import { manyServers } from "./many_servers.ts";
+import { node } from "./node.ts";
 import { parallel } from "./parallel.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
@@ -37,6 +38,7 @@ const SCENARIOS: readonly Scenario[] = [
   manyServers,
   contention,
   parallel,
+  node,
 ];
 
 const { values, positionals } = readArgs();

@@ -83,7 +83,12 @@ export class Lab {
     await consumer.write({
       "package.json": JSON.stringify({ private: true, type: "module" }),
     });
-    await consumer.run("npm", ["install", "--prefer-offline", ...what]);
+    await consumer.run("npm", [
+      "install",
+      "--prefer-offline",
+      "--install-links",
+      ...what,
+    ]);
     return consumer;
   }
 }

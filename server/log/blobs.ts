@@ -21,13 +21,8 @@ import {
   pendingPrefix,
   type StoreId,
 } from "./keys.ts";
-import {
-  type BlobRef,
-  corrupt,
-  decodeRecord,
-  encodeRecord,
-  text,
-} from "./records.ts";
+import type { BlobRef } from "./blob_ref.ts";
+import { corrupt, decodeRecord, encodeRecord, text } from "./record.ts";
 import { newId } from "./ids.ts";
 
 /** A KV value holds 64 KiB; the rest is room for its own overhead. */

@@ -25,15 +25,10 @@ import {
   slotKey,
   type StoreId,
 } from "./keys.ts";
-import {
-  type BlobRef,
-  encodeBlobRef,
-  encodeHead,
-  encodeRecord,
-  entryVersion,
-  type Head,
-  type LogEntry,
-} from "./records.ts";
+import { type BlobRef, encodeBlobRef } from "./blob_ref.ts";
+import { encodeHead, type Head } from "./head.ts";
+import { entryVersion, type LogEntry } from "./log_entry.ts";
+import { encodeRecord } from "./record.ts";
 
 /** Feed slots and feed heads live so long; a server that was away longer checks heads. */
 export const FEED_MS: number = 10 * 60 * 1000;
