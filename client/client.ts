@@ -3,32 +3,21 @@
  *
  * @module
  */
-import { encodeFrame } from "../protocol/codec.ts";
+import { encodeUp } from "../protocol/client_codec.ts";
 import type { App } from "../protocol/contract.ts";
 import { HeadwaterError, unreachable } from "../protocol/errors.ts";
 import type {
   DownFrame,
   ErrorFrame,
-  UpFrame,
+  HelloFrame,
   WelcomeFrame,
 } from "../protocol/frames.ts";
+import type { PlainUpFrame } from "../protocol/up_frame_maps.ts";
 import { checkFunction } from "../protocol/shown.ts";
-import {
-  cleanName,
-  cleanValue,
-  freezeDeep,
-  type Json,
-} from "../protocol/value.ts";
-import type {
-  CallOptions,
-  Client,
-  ClientOptions,
-  ClientStatus,
-  ClientWritten,
-  MutateOptions,
-  SubscriptionHandle,
-  WriteOptions,
-} from "./api.ts";
+import { cleanName, freezeDeep, type Json } from "../protocol/json.ts";
+import type { CallOptions, Client, ClientStatus, Guess } from "./api.ts";
+import type { SubscriptionHandle } from "./handle_api.ts";
+import type { ClientOptions } from "./client_options.ts";
 import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
 import { Credentials, type TokenSource } from "./credentials.ts";
 import { Deferred } from "./deferred.ts";
@@ -38,10 +27,10 @@ import {
   hostEnvironment,
 } from "./environment.ts";
 import { EventFilter } from "./event_order.ts";
-import { Keeper, type KeeperOwner } from "./keeper.ts";
+import { LateWriting } from "./late_writing.ts";
 import { Listeners } from "./listeners.ts";
 import { Outbox } from "./outbox.ts";
-import type { PendingRequest, Request } from "./request.ts";
+import { LONGEST_NAME, type PendingRequest, type Request } from "./request.ts";
 import {
   disconnected,
   Reconnector,
@@ -49,7 +38,12 @@ import {
 } from "./reconnector.ts";
 import type { Subscription } from "./subscription.ts";
 import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.ts";
-import { LONGEST_NAME, Writes } from "./writes.ts";
+import type {
+  ClientWritten,
+  MutateOptions,
+  WriteOptions,
+} from "./write_options.ts";
+import type { LoadWriting, StateKeeper, WritingOwner } from "./writing_port.ts";
 
 /**
  * Makes a client, and connects it if it gets a URL.
@@ -89,6 +83,20 @@ export function createClient<A extends App = App>(
   url?: string | URL,
   options: ClientOptions<A> = {},
 ): Client<A> {
+  return createHostedClient(url, options);
+}
+
+/** Options of {@linkcode createHostedClient}. */
+export interface HostedOptions<A extends App = App> extends ClientOptions<A> {
+  /** Loads the part that writes; by a dynamic import by default. */
+  loadWriting?: LoadWriting | undefined;
+}
+
+/** The same for a host that has the part that writes already, as tests do. */
+export function createHostedClient<A extends App = App>(
+  url: string | URL | undefined,
+  options: HostedOptions<A>,
+): Client<A> {
   const client: Client = new HeadwaterClient(options);
   if (url !== undefined) client.connect(url);
   // The contract is the caller's claim about the server: nothing here depends on it.
@@ -101,11 +109,12 @@ class HeadwaterClient implements Client {
   readonly #reconnector: Reconnector;
   readonly #subscriptions: Subscriptions;
   readonly #outbox: Outbox;
-  readonly #writes: Writes;
+  readonly #writing: LateWriting;
   readonly #credentials: Credentials;
-  #keeper: Keeper | undefined;
+  readonly #hasStorage: boolean;
+  #hasGreeted = false;
   /** Frames, and for each barrier between them what to do when it has been passed. */
-  readonly #outgoing: (UpFrame | (() => void))[] = [];
+  readonly #outgoing: (PlainUpFrame | (() => void))[] = [];
   #isFlushDue = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
@@ -115,7 +124,7 @@ class HeadwaterClient implements Client {
   readonly #events: (() => void)[] = [];
   readonly #eventFilter = new EventFilter();
 
-  constructor(options: ClientOptions) {
+  constructor(options: HostedOptions) {
     const environment = toEnvironment(options);
     const backoff: BackoffOptions = {
       delayMs: checkDuration(
@@ -137,28 +146,16 @@ class HeadwaterClient implements Client {
     this.#subscriptions = new Subscriptions(
       this.#toSubscriptionsOwner(backoff),
     );
-    this.#writes = new Writes({
-      outbox: this.#outbox,
-      mutators: options.app?.mutators ?? {},
-      identity: () => ({
-        clientId: this.#clientId ?? "",
-        user: this.#user,
-      }),
-      now: () => environment.clock.now(),
-      random: environment.random,
-      find: (name) => this.#subscriptions.find(name),
-      revive: (name) => this.#subscriptions.revive(name),
-      revived: (subscription) => this.#subscriptions.revived(subscription),
-      changed: (stores) => this.#publishSoon(stores),
-      fail: (error) => this.#listeners.emit("error", error),
-    });
     this.#reconnector = new Reconnector(
       { environment, backoff, isOn: options.reconnect ?? true },
       this.#toReconnectorOwner(),
     );
-    if (options.storage) {
-      this.#keeper = new Keeper(options.storage, this.#toKeeperOwner());
-    }
+    this.#hasStorage = options.storage !== undefined;
+    this.#writing = new LateWriting(
+      environment.loadWriting,
+      this.#toWritingOwner(options, environment),
+    );
+    this.#writing.load();
   }
 
   get status(): ClientStatus {
@@ -174,7 +171,7 @@ class HeadwaterClient implements Client {
   }
 
   get unackedCount(): number {
-    return this.#outbox.size;
+    return this.#outbox.size + this.#writing.size;
   }
 
   connect(url: string | URL): void {
@@ -218,7 +215,7 @@ class HeadwaterClient implements Client {
       const normal = cleanName(name, "the function name", LONGEST_NAME);
       const clean = args === undefined
         ? undefined
-        : cleanValue(args, { what: "the arguments" });
+        : this.#writing.clean(args, "the arguments");
       const { closedBy } = this.#reconnector;
       if (closedBy !== undefined) {
         return rejectedQuietly(disconnected(closedBy));
@@ -239,11 +236,11 @@ class HeadwaterClient implements Client {
     args?: unknown,
     options: MutateOptions = {},
   ): Promise<ClientWritten> {
-    return this.#writes.mutate(name, args, options);
+    return this.#writing.run((writing) => writing.mutate(name, args, options));
   }
 
   batch(run: () => void, { policy }: WriteOptions = {}): Promise<void> {
-    return this.#writes.batch(run, policy);
+    return this.#writing.batch(run, policy);
   }
 
   on(channel: string, listener: (data: never) => void): () => void {
@@ -262,10 +259,8 @@ class HeadwaterClient implements Client {
   #toReconnectorOwner(): ReconnectorOwner {
     return {
       hello: () => {
-        const hello = () =>
-          this.#credentials.complete(() => this.#outbox.hello());
-        // What was sent before a reload has to go on in its session.
-        return this.#keeper ? this.#keeper.settled().then(hello) : hello();
+        this.#writing.load();
+        return this.#hasStorage ? this.#helloOfKept() : this.#hello();
       },
       welcomed: (frame, isNew) => this.#welcomed(frame, isNew),
       message: (frames) => this.#receive(frames),
@@ -282,17 +277,52 @@ class HeadwaterClient implements Client {
     };
   }
 
-  #toKeeperOwner(): KeeperOwner {
+  #toWritingOwner(
+    { app, storage }: ClientOptions,
+    { clock, random }: Environment,
+  ): WritingOwner {
+    // deno-lint-ignore no-this-alias
+    const client = this;
     return {
-      clock: this.#clock,
+      clock,
+      random,
+      storage,
       outbox: this.#outbox,
-      subscriptions: this.#subscriptions,
-      writes: this.#writes,
-      changed: () => this.#publishSoon([]),
+      mutators: app?.mutators ?? {},
+      get hasGreeted() {
+        return client.#hasGreeted;
+      },
+      identity: () => ({ clientId: this.#clientId ?? "", user: this.#user }),
+      subscriptions: () => this.#subscriptions.all(),
+      find: (name) => this.#subscriptions.find(name),
+      revive: (name) => this.#subscriptions.revive(name),
+      revived: (subscription) => this.#subscriptions.revived(subscription),
+      show: (states) => {
+        this.#subscriptions.restore(states);
+        this.#publishSoon([]);
+      },
+      changed: (stores) => this.#publishSoon(stores),
       flush: () => this.#flushSoon(),
       redial: () => this.#reconnector.redial(),
       fail: (error) => this.#listeners.emit("error", error),
     };
+  }
+
+  #hello(): HelloFrame | Promise<HelloFrame> {
+    this.#hasGreeted = true;
+    return this.#credentials.complete(() => this.#outbox.hello());
+  }
+
+  /** What was sent before a reload has to go on in its session. */
+  async #helloOfKept(): Promise<HelloFrame> {
+    // Where the part cannot be loaded, it goes on with another session for now.
+    await this.#writing.settled();
+    await this.#keeper?.settled();
+    return this.#hello();
+  }
+
+  get #keeper(): StateKeeper | undefined {
+    return this.#writing.part?.keeper;
   }
 
   #toSubscriptionsOwner(backoff: BackoffOptions): SubscriptionsOwner {
@@ -307,7 +337,7 @@ class HeadwaterClient implements Client {
         void this.#events.push(() => this.#listeners.emit("error", error)),
       retryMs: (attempt) => retryDelayMs(attempt, 0, backoff),
       guard: (run) => this.#listeners.guard(run),
-      writes: () => this.#writes,
+      writing: () => this.#writing,
       ended: (name) => this.#keeper?.forget(name),
       barrier: (passed) => {
         this.#outgoing.push(passed);
@@ -333,6 +363,7 @@ class HeadwaterClient implements Client {
   #closed(error: Error): void {
     const { isDestroyed } = this.#reconnector;
     this.#credentials.closed(error);
+    this.#writing.closed(error, { isFinal: isDestroyed });
     if (isDestroyed) this.#keeper?.close();
     this.#outbox.rejectAll(error, { isFinal: isDestroyed });
     this.#ready.rejectQuietly(error);
@@ -403,19 +434,18 @@ class HeadwaterClient implements Client {
 
   /** Shows what a call is expected to do to the stores that are here. */
   #guess(pending: PendingRequest, { store, optimistic }: CallOptions): void {
-    const guesses = new Map<Subscription, (state: never) => unknown>();
+    if (!optimistic) return;
     const byStore = typeof optimistic === "function"
       ? { [store ?? ""]: optimistic }
-      : optimistic ?? {};
-    for (const [name, guess] of Object.entries(byStore)) {
-      const subscription = this.#subscriptions.find(name.normalize());
-      if (subscription) guesses.set(subscription, guess);
-    }
-    // The caller has named the states' shapes.
-    this.#writes.guess(
-      pending,
-      guesses as Map<Subscription, (state: Json) => unknown>,
-    );
+      : optimistic;
+    this.#writing.when((writing) => {
+      const guesses = new Map<Subscription, Guess>();
+      for (const [name, guess] of Object.entries(byStore)) {
+        const subscription = this.#subscriptions.find(name.normalize());
+        if (subscription) guesses.set(subscription, guess);
+      }
+      writing.guess(pending, guesses);
+    });
   }
 
   /** Tells the listeners at the end of this tick, as they must not run within a write. */
@@ -447,9 +477,7 @@ class HeadwaterClient implements Client {
     }
     const frames = this.#outgoing.splice(0).map((item) =>
       // The server handles in order: before the pong comes what it sent before the ping.
-      typeof item === "function"
-        ? connection.encodePing(item)
-        : encodeFrame(item)
+      typeof item === "function" ? connection.encodePing(item) : encodeUp(item)
     );
     const refresh = this.#credentials.isDue && this.#outbox.refresh();
     if (refresh) connection.sayHello(this.#credentials.refresh(refresh));
@@ -466,7 +494,7 @@ function callRequest(name: string, args: Json | undefined): Request {
     action: `call "${name}"`,
     timesOut: true,
     encode: (sending) =>
-      encodeFrame({
+      encodeUp({
         type: "rpc",
         name,
         ...(args !== undefined && { args }),
@@ -481,7 +509,7 @@ function rejectedQuietly<T>(error: Error): Promise<T> {
   return answer.promise;
 }
 
-function toEnvironment(options: ClientOptions): Environment {
+function toEnvironment(options: HostedOptions): Environment {
   const host = hostEnvironment();
   return {
     WebSocket: options.WebSocket ?? host.WebSocket,
@@ -489,6 +517,7 @@ function toEnvironment(options: ClientOptions): Environment {
     random: options.random ?? host.random,
     onWake: options.onWake ?? host.onWake,
     reportError: options.reportError ?? host.reportError,
+    loadWriting: options.loadWriting ?? host.loadWriting,
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { equalValues, type Json } from "../protocol/value.ts";
+import { equalValues, type Json } from "../protocol/json.ts";
 
 /** What a listener of parts is called for; all properties of the state if nothing is named. */
 export interface ListenerOptions<T, S> {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { InputOf, OutputOf, Schema } from "./schema.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** What the states of one definition must be, now and where they are older. */
 export interface StateRules {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** What an error is about, for programs. */
 export type ErrorCode =

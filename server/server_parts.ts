@@ -21,7 +21,7 @@ import { newId } from "./log/ids.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { type Logger, loggerOf } from "./logger.ts";
 import type { ServerOptions } from "./options.ts";
-import type { Kv, OpenedKv, Ports } from "./ports.ts";
+import type { Ports } from "./ports.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
 import { Definitions } from "./stores/definitions.ts";

@@ -61,25 +61,25 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
   {
     name: "the client forgets what it sent when the connection is lost",
     edits: [{
-      file: "client/outbox.ts",
-      find: "this.#due = new Set([...this.#sent.values(), ...this.#due]);",
+      file: "client/outbox_queue.ts",
+      find: "this.due = new Set([...this.sent.values(), ...this.due]);",
       replace: "",
     }],
   },
   {
     name: "the client gives a resent call another number",
     edits: [{
-      file: "client/outbox.ts",
-      find: "call.number ??= this.#nextNumber++;",
-      replace: "call.number = this.#nextNumber++;",
+      file: "client/outbox_queue.ts",
+      find: "call.number ??= this.nextNumber++;",
+      replace: "call.number = this.nextNumber++;",
     }],
   },
   {
     name: "the client keeps no session over a reconnect",
     edits: [{
-      file: "client/outbox.ts",
-      find: "? { session: session.token }",
-      replace: "? { identity: session.token }",
+      file: "client/outbox_session.ts",
+      find: "hasNumbers ? { session: issued.token }",
+      replace: "hasNumbers ? { identity: issued.token }",
     }],
   },
   {
@@ -133,8 +133,8 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
   {
     name: "a welcome that comes twice numbers calls anew",
     edits: [{
-      file: "client/outbox.ts",
-      find: "if (frame.session === this.#session?.token) return;",
+      file: "client/outbox_session.ts",
+      find: 'if (frame.session === issued?.token) return "same";',
       replace: "",
     }],
   },

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { decodePatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
 import type { Json } from "../../protocol/value.ts";
 import { corrupt, text, uint } from "./record.ts";
 import { type Refusal, refusalFromJson, refusalToJson } from "./refusal.ts";

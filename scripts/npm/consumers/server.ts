@@ -29,7 +29,7 @@ const visits = await rooms.get("general");
 same<typeof visits, { visits: number } | undefined>(true);
 // @ts-expect-error: a dynamic store takes its key first
 await rooms.update((draft: { visits: number }) => void draft.visits++);
-server.handle("add", async ({ text }: { text: string }, { clientId }) => {
+server.handle("add", ({ text }: { text: string }, { clientId }) => {
   same<typeof clientId, string>(true);
   if (text === "") throw new HeadwaterError("bad_value", "It is empty");
   return text.length;

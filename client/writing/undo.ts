@@ -4,16 +4,16 @@
  *
  * @module
  */
-import { diffStates } from "../protocol/diff.ts";
-import { HeadwaterError } from "../protocol/errors.ts";
-import { applyPatch, type PatchOp, WorkingCopy } from "../protocol/patch.ts";
+import { diffStates } from "../../protocol/diff.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { applyPatch, type PatchOp, WorkingCopy } from "../../protocol/patch.ts";
 import {
   equalValues,
   type Json,
   type Path,
   type PathSegment,
-} from "../protocol/value.ts";
-import { PendingEntry, type Step } from "./pending.ts";
+} from "../../protocol/value.ts";
+import { PendingEntry, type Step } from "./pending_entry.ts";
 
 /** So many changes can be taken back. */
 const MOST_CHANGES = 100;

@@ -4,9 +4,13 @@
  *
  * @module
  */
-import { HeadwaterError } from "../protocol/errors.ts";
-import { applyPatch, type Patch, type PatchOp } from "../protocol/patch.ts";
-import { equalValues, type Json, type PathSegment } from "../protocol/value.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { applyPatch, type Patch, type PatchOp } from "../../protocol/patch.ts";
+import {
+  equalValues,
+  type Json,
+  type PathSegment,
+} from "../../protocol/value.ts";
 
 /**
  * Whether every step of `patch`, which was made on `made`, finds in `now` what it

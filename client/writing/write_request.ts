@@ -4,28 +4,23 @@
  *
  * @module
  */
-import { encodeFrame } from "../protocol/codec.ts";
-import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import { encodeMap } from "../../protocol/client_codec.ts";
+import { LimitError } from "../../protocol/errors.ts";
 import {
   type ClientWrite,
+  type MutateFrame,
   type MutatorWrite,
   WRITES_PER_BATCH,
-} from "../protocol/frames.ts";
-import type { Json } from "../protocol/value.ts";
-import { Deferred } from "./deferred.ts";
+} from "../../protocol/frames.ts";
+import type { Json } from "../../protocol/value.ts";
+import { toMutateMap } from "../../protocol/write_maps.ts";
+import { Deferred } from "../deferred.ts";
 import type { KeptWrite } from "./kept_records.ts";
-import type { PendingRequest, Request, Sending } from "./request.ts";
-import type { PendingEntry } from "./pending.ts";
-import type { Subscription } from "./subscription.ts";
-
-/** What a write has made. */
-export interface ClientWritten {
-  /** Version of the store that contains it. */
-  readonly version: number;
-}
-
-/** What happens when others have written meanwhile. */
-export type WritePolicy = "rebase" | "expectVersion";
+import type { PendingRequest, Request, Sending } from "../request.ts";
+import type { Subscription } from "../subscription.ts";
+import type { ClientWritten, WritePolicy } from "../write_options.ts";
+import type { PendingEntry } from "./pending_entry.ts";
+import type { StoreWrites } from "./store_writes.ts";
 
 /** See the module's documentation. */
 export class WriteRequest implements Request {
@@ -33,7 +28,7 @@ export class WriteRequest implements Request {
   readonly isLasting = true;
   /** What happens if others have written meanwhile. */
   readonly policy: WritePolicy;
-  readonly #stores = new Set<Subscription>();
+  readonly #stores = new Set<StoreWrites>();
   /** Writes to stores of which there is nothing here. */
   readonly #unseen: MutatorWrite[] = [];
   readonly #results: {
@@ -41,7 +36,7 @@ export class WriteRequest implements Request {
     readonly written: Deferred<ClientWritten>;
   }[] = [];
   /** With the store of each. */
-  readonly #entries = new Map<PendingEntry, Subscription>();
+  readonly #entries = new Map<PendingEntry, StoreWrites>();
   #pending: PendingRequest | undefined;
   #failure: Error | undefined;
   #isRefused = false;
@@ -49,7 +44,7 @@ export class WriteRequest implements Request {
   #encoded: { readonly entry: PendingEntry; readonly write: ClientWrite }[] =
     [];
 
-  constructor(policy: WritePolicy) {
+  constructor(policy: WritePolicy = "rebase") {
     this.policy = policy;
   }
 
@@ -63,12 +58,12 @@ export class WriteRequest implements Request {
   }
 
   /** The stores that show it. */
-  get stores(): ReadonlySet<Subscription> {
-    return this.#stores;
+  get stores(): Subscription[] {
+    return [...this.#stores].map(({ subscription }) => subscription);
   }
 
   /** Its writes to stores that are here, with those. */
-  get entries(): ReadonlyMap<PendingEntry, Subscription> {
+  get entries(): ReadonlyMap<PendingEntry, StoreWrites> {
     return this.#entries;
   }
 
@@ -78,15 +73,15 @@ export class WriteRequest implements Request {
   }
 
   /** Adds a write to a store that is here; what it throws passes through, and it is not added. */
-  add(subscription: Subscription, entry: PendingEntry): Promise<ClientWritten> {
-    this.#checkSize(subscription.name);
-    subscription.addEntry(entry);
-    return this.#take(subscription, entry);
+  add(store: StoreWrites, entry: PendingEntry): Promise<ClientWritten> {
+    this.#checkSize(store.name);
+    store.add(entry);
+    return this.#take(store, entry);
   }
 
   /** Adds a write that an earlier client has made; the store shows it already. */
-  addKept(subscription: Subscription, entry: PendingEntry): void {
-    this.#take(subscription, entry);
+  addKept(store: StoreWrites, entry: PendingEntry): void {
+    this.#take(store, entry);
   }
 
   /** Adds a write by a mutator to a store of which there is nothing here. */
@@ -155,12 +150,13 @@ export class WriteRequest implements Request {
       // No life of the store has no name: the server tells of the conflict.
       exact && entry.isBeaten ? { ...write, epoch: "" } : write
     );
-    return encodeFrame({
+    const frame: MutateFrame = {
       type: "mut",
       ...sending,
       ...(exact && { exact }),
       writes: [...writes, ...this.#unseen],
-    });
+    };
+    return encodeMap(toMutateMap(frame));
   }
 
   /** Whether others have written since it was made. */
@@ -177,7 +173,7 @@ export class WriteRequest implements Request {
       const { named, patch, sent } = entry;
       const last = patch ?? (sent && "patch" in sent ? sent.patch : undefined);
       if (named) kept.push({ store: store.name, named });
-      else if (last && !store.error) {
+      else if (last && !store.subscription.error) {
         kept.push({ store: store.name, patch: last });
       } else return undefined;
     }
@@ -202,15 +198,14 @@ export class WriteRequest implements Request {
 
   /** @inheritdoc */
   get isHeld(): boolean {
-    for (const store of this.#stores) if (store.isAsking) return true;
-    return false;
+    return this.stores.some(({ isAsking }) => isAsking);
   }
 
   /** @inheritdoc */
   get isBlocked(): boolean {
     // Made on the state that was refused it would be refused again, and again.
     return this.#isRefused &&
-      [...this.#stores].some((store) => store.isRetrying);
+      this.stores.some(({ isRetrying }) => isRetrying);
   }
 
   /** @inheritdoc */
@@ -224,10 +219,10 @@ export class WriteRequest implements Request {
   /** @inheritdoc */
   rebase(): boolean {
     this.#isRefused = true;
-    for (const store of this.#stores) {
+    for (const { error, isOffline } of this.stores) {
       // Nothing would come to make it again on.
-      this.#failure = store.error;
-      if (this.#failure || store.isLeft) return false;
+      this.#failure = error;
+      if (error || isOffline) return false;
     }
     const pending = this.#pending!; // it was sent
     for (const [store, entries] of groupByStore(this.#entries)) {
@@ -236,13 +231,10 @@ export class WriteRequest implements Request {
     return true;
   }
 
-  #take(
-    subscription: Subscription,
-    entry: PendingEntry,
-  ): Promise<ClientWritten> {
-    this.#stores.add(subscription);
-    this.#entries.set(entry, subscription);
-    return this.#expect(subscription.name);
+  #take(store: StoreWrites, entry: PendingEntry): Promise<ClientWritten> {
+    this.#stores.add(store);
+    this.#entries.set(entry, store);
+    return this.#expect(store.name);
   }
 
   #expect(name: string): Promise<ClientWritten> {
@@ -270,20 +262,11 @@ export class WriteRequest implements Request {
 }
 
 function groupByStore(
-  stores: ReadonlyMap<PendingEntry, Subscription>,
-): Map<Subscription, PendingEntry[]> {
-  const groups = new Map<Subscription, PendingEntry[]>();
+  stores: ReadonlyMap<PendingEntry, StoreWrites>,
+): Map<StoreWrites, PendingEntry[]> {
+  const groups = new Map<StoreWrites, PendingEntry[]>();
   for (const [entry, store] of stores) {
     groups.set(store, [...groups.get(store) ?? [], entry]);
   }
   return groups;
-}
-
-/** The error for a write to a store of which there is nothing here yet. */
-export function notHereError(name: string): HeadwaterError {
-  return new HeadwaterError(
-    "refused",
-    `Cannot write to store "${name}": its state is not here yet; await ready() before`,
-    { outcome: "notSent" },
-  );
 }

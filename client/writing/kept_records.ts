@@ -4,11 +4,13 @@
  *
  * @module
  */
-import { decodePatch, encodePatch, type Patch } from "../protocol/patch.ts";
-import { cleanName, cleanValue, type Json } from "../protocol/value.ts";
-import type { NamedStep } from "./pending.ts";
-import type { Replicated } from "./replica.ts";
-import type { WritePolicy } from "./write_request.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
+import { cleanName, cleanValue, type Json } from "../../protocol/value.ts";
+import { LONGEST_NAME } from "../request.ts";
+import type { WritePolicy } from "../write_options.ts";
+import type { KeptState } from "../writing_port.ts";
+import type { NamedStep } from "./pending_entry.ts";
 
 /** Number of the records' format. Records with another one are dropped. */
 const FORMAT = 1;
@@ -20,9 +22,6 @@ const STATE_PREFIX = "state:";
 
 /** Digits of a write's place in the order: keys are read in the order of texts. */
 const PLACE_DIGITS = 16;
-
-/** Longer than any server's limit for names. */
-const LONGEST_NAME = 4096;
 
 /** The session in which writes may have been sent. */
 export interface KeptSession {
@@ -53,14 +52,6 @@ export interface KeptRequest {
   readonly isBeaten: boolean;
   /** What it writes, on top of the kept state of each store. */
   readonly writes: readonly KeptWrite[];
-}
-
-/** The last state of a store. */
-export interface KeptState {
-  /** When it was kept, in milliseconds since 1970. */
-  readonly savedAtMs: number;
-  /** The server's state, and where it stands. */
-  readonly state: Replicated;
 }
 
 /** All that was kept. */

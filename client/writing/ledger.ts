@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { LimitError } from "../protocol/errors.ts";
-import type { Patch } from "../protocol/patch.ts";
+import { LimitError } from "../../protocol/errors.ts";
+import type { Patch } from "../../protocol/patch.ts";
 import {
   type KeptRecords,
   type KeptSession,
@@ -19,8 +19,8 @@ import {
   stateText,
   writeKey,
 } from "./kept_records.ts";
-import type { PendingRequest, QueuedRequest } from "./request.ts";
-import type { Subscription } from "./subscription.ts";
+import type { PendingRequest, QueuedRequest } from "../request.ts";
+import type { Subscription } from "../subscription.ts";
 import { WriteRequest } from "./write_request.ts";
 
 /** What there is at one moment. */

@@ -4,42 +4,30 @@
  *
  * @module
  */
-import { HeadwaterError } from "../protocol/errors.ts";
-import { Deferred } from "./deferred.ts";
-import type { ClientClock, ClientTimer } from "./environment.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { Deferred } from "../deferred.ts";
+import type { ClientTimer } from "../environment.ts";
+import type { PendingRequest, QueuedRequest } from "../request.ts";
+import type { ClientStorage } from "../storage.ts";
+import type { StateKeeper, WritingOwner } from "../writing_port.ts";
 import {
   type KeptRecords,
   type KeptSession,
-  type KeptState,
   readRecords,
   SESSION_KEY,
   sessionText,
 } from "./kept_records.ts";
 import { Ledger, type LedgerSource } from "./ledger.ts";
-import type { Outbox } from "./outbox.ts";
-import type { Journal, PendingRequest, QueuedRequest } from "./request.ts";
-import type { ClientStorage } from "./storage.ts";
-import type { Subscriptions } from "./subscriptions.ts";
+import { LastingRequests } from "./lasting_requests.ts";
+import { Patience } from "./patience.ts";
 import type { Writes } from "./writes.ts";
 
 /** What a {@linkcode Keeper} works on. */
-export interface KeeperOwner {
-  /** Time. */
-  readonly clock: ClientClock;
-  /** Requests that wait. */
-  readonly outbox: Outbox;
-  /** States. */
-  readonly subscriptions: Subscriptions;
+export interface KeeperOptions {
   /** Makes the writes again that were kept. */
-  readonly writes: Writes;
-  /** Stores show something else. */
-  changed(): void;
-  /** Something may be sent now. */
-  flush(): void;
-  /** Begins a new connection, if there is one; false where that would end the client. */
-  redial(): boolean;
-  /** Tells of a failure. */
-  fail(error: Error): void;
+  readonly writes: Pick<Writes, "remake" | "resume">;
+  /** The client. */
+  readonly owner: WritingOwner;
 }
 
 /** Name of the lock that the one who writes to the storage has. */
@@ -50,9 +38,6 @@ const LOCK = "queue";
  * it for a moment still, and who comes later has to change its session.
  */
 const LOCK_GRACE_MS = 250;
-
-/** A storage that takes longer is as good as none: nothing is sent in the meantime. */
-const PATIENCE_MS = 10_000;
 
 /** What others change is kept after so long, so that a burst is kept once. */
 const STATES_MS = 250;
@@ -70,9 +55,12 @@ const NUMBERS_PER_LIFE = 2 ** 32;
 type Phase = "opening" | "waiting" | "on" | "withdrawing" | "off";
 
 /** See the module's documentation. */
-export class Keeper implements Journal {
+export class Keeper implements StateKeeper {
   readonly #storage: ClientStorage;
-  readonly #owner: KeeperOwner;
+  readonly #owner: WritingOwner;
+  readonly #writes: KeeperOptions["writes"];
+  readonly #requests: LastingRequests;
+  readonly #patience: Patience;
   readonly #ledger: Ledger;
   /** Ends the waiting for the lock. */
   readonly #ending = new AbortController();
@@ -92,10 +80,13 @@ export class Keeper implements Journal {
   #statesTimer: ClientTimer | undefined;
 
   /** Begins at once. */
-  constructor(storage: ClientStorage, owner: KeeperOwner) {
+  constructor(storage: ClientStorage, { writes, owner }: KeeperOptions) {
     const { clock } = owner;
     this.#storage = storage;
     this.#owner = owner;
+    this.#writes = writes;
+    this.#requests = new LastingRequests(owner.outbox);
+    this.#patience = new Patience(clock);
     this.#ledger = new Ledger(storage.maxBytes);
     this.#epochMs = clock.now() - clock.monotonic();
     this.#open().catch((error) => this.#giveUp(error))
@@ -116,6 +107,11 @@ export class Keeper implements Journal {
     const session = this.#owner.outbox.session?.token;
     return this.#keptSession === session &&
       this.#ledger.numberOf(request) === request.number;
+  }
+
+  number(request: PendingRequest, most: number): void {
+    this.#requests.number(request, most);
+    this.keep();
   }
 
   isKept(request: PendingRequest): boolean {
@@ -174,12 +170,12 @@ export class Keeper implements Journal {
       if (signal.aborted) return release();
       signal.addEventListener("abort", release);
     });
-    const isOwner = await this.#within(locked, LOCK_GRACE_MS);
+    const isOwner = await this.#patience.isInTime(locked, LOCK_GRACE_MS);
     if (this.#phase === "off") return;
     if (!isOwner) {
-      const records = await this.#patiently(this.#storage.load());
+      const records = await this.#patience.await(this.#storage.load());
       this.#phase = "waiting";
-      this.#show(readRecords(records).states);
+      this.#owner.show(readRecords(records).states);
       this.#settled.resolve();
       await locked;
     }
@@ -188,7 +184,7 @@ export class Keeper implements Journal {
 
   /** Goes on with what is kept: nobody else writes to it from now on. */
   async #takeOver(): Promise<void> {
-    const records = new Map(await this.#patiently(this.#storage.load()));
+    const records = new Map(await this.#patience.await(this.#storage.load()));
     const kept = readRecords(records);
     const isInSession = kept.requests.some(([, { number }]) => number);
     let session = kept.session;
@@ -198,37 +194,38 @@ export class Keeper implements Journal {
       session = { ...session, lives: session.lives + 1 };
       const text = sessionText(session);
       records.set(SESSION_KEY, text);
-      await this.#patiently(this.#storage.save(new Map([[SESSION_KEY, text]])));
+      await this.#patience.await(
+        this.#storage.save(new Map([[SESSION_KEY, text]])),
+      );
     }
     while (isInSession && this.#owner.outbox.hasNumbers) {
       this.#quiet = new Deferred();
       await this.#quiet.promise;
     }
     if (this.#isOver) return;
-    const isLate = this.#phase === "waiting";
+    const isLate = this.#phase === "waiting" || this.#owner.hasGreeted;
     if (isInSession && isLate && !this.#owner.redial()) return;
-    this.#show(kept.states);
+    this.#owner.show(kept.states);
     this.#phase = "on";
     this.#ledger.begin(records, kept, this.#restore(kept, session));
     for (const key of kept.unreadable) this.#ledger.drop(key);
     if (kept.unreadable.length > 0) this.#owner.fail(unreadable(kept));
     this.#areStatesDue = true;
     this.keep();
-    this.#owner.changed();
+    this.#owner.changed([]);
   }
 
   #restore(
     { requests, states }: KeptRecords,
     session: KeptSession | undefined,
   ): Map<string, QueuedRequest> {
-    const { outbox, writes } = this.#owner;
     const restored = requests.map(([key, kept]) => ({
       key,
       ...kept,
       createdMs: kept.createdAtMs - this.#epochMs,
-      request: writes.remake(kept, states),
+      request: this.#writes.remake(kept, states),
     }));
-    const queued = outbox.restore({
+    const queued = this.#requests.restore({
       requests: restored,
       ...(session && {
         session: {
@@ -240,13 +237,9 @@ export class Keeper implements Journal {
       }),
     });
     this.#lives = session?.lives ?? 0;
-    writes.resume(restored.map(({ request }) => request), queued, states);
+    const remade = restored.map(({ request }) => request);
+    this.#writes.resume(remade, queued, states);
     return new Map(restored.map(({ key }, at) => [key, queued[at]!])); // one for each
-  }
-
-  #show(states: ReadonlyMap<string, KeptState>): void {
-    this.#owner.subscriptions.restore(states);
-    this.#owner.changed();
   }
 
   async #saveAll(): Promise<void> {
@@ -258,7 +251,7 @@ export class Keeper implements Journal {
         const entry = this.#ledger.next(this.#source());
         this.#areStatesDue = false;
         if (entry.changes.size > 0) {
-          await this.#patiently(this.#storage.save(entry.changes));
+          await this.#patience.await(this.#storage.save(entry.changes));
         }
         this.#ledger.saved(entry);
         this.#keptSession = session;
@@ -273,7 +266,7 @@ export class Keeper implements Journal {
   }
 
   #source(): LedgerSource {
-    const { outbox, subscriptions, clock } = this.#owner;
+    const { outbox, clock } = this.#owner;
     const { session } = outbox;
     return {
       session: session && {
@@ -282,8 +275,8 @@ export class Keeper implements Journal {
         lifeMs: session.lifeMs,
         lives: this.#lives,
       },
-      requests: outbox.lasting(),
-      stores: this.#areStatesDue ? subscriptions.all() : [],
+      requests: this.#requests.all(),
+      stores: this.#areStatesDue ? this.#owner.subscriptions() : [],
       nowMs: clock.now(),
       toWallMs: (ms) => ms + this.#epochMs,
     };
@@ -315,33 +308,16 @@ export class Keeper implements Journal {
     this.#phase = "withdrawing";
     const changes = this.#ledger.withdrawal();
     try {
-      await this.#patiently(this.#storage.save(changes));
+      await this.#patience.await(this.#storage.save(changes));
     } catch (cause) {
       for (const request of this.#ledger.unnumbered()) {
-        this.#owner.outbox.reject(request, mayBeSentLater(cause));
+        this.#requests.reject(request, mayBeSentLater(cause));
       }
     }
   }
 
   get #isOver(): boolean {
     return this.#phase === "off";
-  }
-
-  /** Rejects if it takes too long. */
-  async #patiently<T>(promise: Promise<T>): Promise<T> {
-    if (await this.#within(promise, PATIENCE_MS)) return await promise;
-    throw new Error(`The storage has not answered within ${PATIENCE_MS} ms`);
-  }
-
-  /** Whether it is fulfilled in time; rejects if it is rejected. */
-  async #within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-    const late = new Deferred<boolean>();
-    const timer = this.#owner.clock.setTimer(ms, () => late.resolve(false));
-    try {
-      return await Promise.race([promise.then(() => true), late.promise]);
-    } finally {
-      timer.cancel();
-    }
   }
 }
 

@@ -4,31 +4,19 @@
  *
  * @module
  */
-import { HeadwaterError } from "../protocol/errors.ts";
-import type { ClientWrite } from "../protocol/frames.ts";
-import { firstTouched } from "../protocol/overlap.ts";
-import { applyPatch, type Patch } from "../protocol/patch.ts";
-import type { Json } from "../protocol/value.ts";
-import { lostRecipe, meansTheSame } from "./kept_patch.ts";
-import type { PendingRequest } from "./request.ts";
-
-/** What a write or a guess makes of a state. */
-export interface Step {
-  /** The state with it; frozen. */
-  readonly state: Json;
-  /** What it changed. */
-  readonly patch: Patch;
-}
-
-/** A mutator, and what it is called with: what the server is told in place of a patch. */
-export interface NamedStep {
-  /** Its name in the contract. */
-  readonly mutator: string;
-  /** What its ids begin with. */
-  readonly seed: string;
-  /** What it is called with. */
-  readonly args?: Json;
-}
+import type { ClientWrite } from "../../protocol/frames.ts";
+import { firstTouched } from "../../protocol/overlap.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import type { Json } from "../../protocol/value.ts";
+import type { PendingRequest } from "../request.ts";
+import { meansTheSame } from "./kept_patch.ts";
+import {
+  type PendingEntry,
+  type Step,
+  tryApply,
+  tryKeep,
+  tryMake,
+} from "./pending_entry.ts";
 
 /** Where the server's state stands. */
 export interface Base {
@@ -36,57 +24,6 @@ export interface Base {
   readonly epoch: string;
   /** Number of mutations since it began. */
   readonly version: number;
-}
-
-/** One write or guess, from when it is made until the server's state contains it. */
-export class PendingEntry {
-  /** What it does; may run again, on a newer state. */
-  readonly make: (state: Json) => Step;
-  /** Whether it is a guess at what a call does: the server is not sent it. */
-  readonly isGuess: boolean;
-  /** Present where the server is to run a mutator. */
-  readonly named: NamedStep | undefined;
-  /** Whether its recipe is gone: it is what it was, or cannot be made. */
-  readonly isFixed: boolean;
-  /** What it belongs to, once that is queued. */
-  request: PendingRequest | undefined;
-  /** The state that it was made on last. */
-  before: Json | undefined;
-  /** What it changes as things are; undefined where it cannot be made. */
-  patch: Patch | undefined;
-  /** Whether its patch may not mean any more what it meant. */
-  isStale = false;
-  /** Why it cannot be made. */
-  error: Error | undefined;
-  /** What the server was sent, and has not refused. */
-  sent: ClientWrite | undefined;
-  /** Whether the server's state contains it. */
-  hasLanded = false;
-  /** Whether others have written since it was made. */
-  isBeaten = false;
-
-  constructor(
-    make: (state: Json) => Step,
-    { isGuess = false, isFixed = false, named }: {
-      isGuess?: boolean;
-      isFixed?: boolean;
-      named?: NamedStep | undefined;
-    } = {},
-  ) {
-    this.make = make;
-    this.isGuess = isGuess;
-    this.isFixed = isFixed;
-    this.named = named;
-  }
-}
-
-/** The entry of a write of which nothing but the patch is left. */
-export function fixedEntry(patch: Patch): PendingEntry {
-  const entry = new PendingEntry((state) => patched(state, patch), {
-    isFixed: true,
-  });
-  entry.patch = patch;
-  return entry;
 }
 
 /** The entries of one store, in order, on top of what the server has confirmed. */
@@ -312,38 +249,4 @@ export class Pending {
 
 function* patchesOf(entries: readonly PendingEntry[]): Generator<Patch> {
   for (const { patch } of entries) yield patch ?? [];
-}
-
-function patched(state: Json, patch: Patch): Step {
-  return { state: applyPatch(state, patch, { freeze: true }), patch };
-}
-
-/** The step of an entry that cannot be made anew, where it means what it meant. */
-function tryKeep(entry: PendingEntry, state: Json): Step | undefined {
-  const { patch, before = state } = entry;
-  const fits = patch &&
-    (before === state || meansTheSame(patch, before, state));
-  const step = fits ? tryApply(state, patch) : undefined;
-  if (!step) entry.error = lostRecipe();
-  return step;
-}
-
-function tryApply(state: Json, patch: Patch): Step | undefined {
-  try {
-    return patched(state, patch);
-  } catch (error) {
-    if (error instanceof HeadwaterError) return undefined;
-    throw error;
-  }
-}
-
-function tryMake(entry: PendingEntry, state: Json): Step | undefined {
-  entry.error = undefined;
-  try {
-    return entry.make(state);
-  } catch (error) {
-    // It is the user's code, and may throw anything.
-    entry.error = error instanceof Error ? error : new Error(String(error));
-    return undefined;
-  }
 }
