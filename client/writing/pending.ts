@@ -7,7 +7,7 @@
 import type { ClientWrite } from "../../protocol/frames.ts";
 import { firstTouched } from "../../protocol/overlap.ts";
 import type { Patch } from "../../protocol/patch.ts";
-import type { Json } from "../../protocol/value.ts";
+import { equalValues, type Json } from "../../protocol/json.ts";
 import type { PendingRequest } from "../request.ts";
 import { meansTheSame } from "./kept_patch.ts";
 import {
@@ -33,6 +33,11 @@ export class Pending {
   #shown: Json;
   /** What is shown has to be made again, once somebody asks for it. */
   #isDue = false;
+  /**
+   * What the first entries have changed, which the server's next state contains;
+   * undefined if others were taken out, too.
+   */
+  #landed: Patch[] | undefined = [];
 
   /** Nothing is pending on `server`. */
   constructor(server: Json) {
@@ -83,7 +88,7 @@ export class Pending {
 
   /** The server's next state contains these calls and writes; returns how many were pending. */
   land(numbers: readonly number[]): number {
-    const before = this.#entries.length;
+    const before = this.#entries;
     const landed = new Set(numbers);
     this.#entries = this.#entries.filter((entry) => {
       const number = entry.request?.number;
@@ -92,7 +97,13 @@ export class Pending {
       entry.hasLanded = number !== undefined && landed.has(number) && !isOpen;
       return !entry.hasLanded;
     });
-    return before - this.#entries.length;
+    const count = before.length - this.#entries.length;
+    const first = before.slice(0, count);
+    // What the others build on is not what a guess has shown.
+    if (first.every(({ hasLanded, isGuess }) => hasLanded && !isGuess)) {
+      this.#landed?.push(...patchesOf(first));
+    } else this.#landed = undefined;
+    return count;
   }
 
   /** The server's next state contains these requests; returns how many entries were pending. */
@@ -101,6 +112,7 @@ export class Pending {
     this.#entries = this.#entries.filter(({ request }) =>
       !request || !requests.includes(request)
     );
+    if (this.#entries.length < before) this.#landed = undefined;
     return before - this.#entries.length;
   }
 
@@ -109,7 +121,14 @@ export class Pending {
    * has. `isOwn`: it holds nothing but what was landed.
    */
   arrive(server: Json, patch: Patch | undefined, isOwn: boolean): void {
+    const landed = this.#landed;
+    this.#landed = [];
     this.#server = server;
+    // It is what those behind were made on already: nothing has to be made again.
+    const isAsMade = isOwn && !this.#isDue && !this.#hasGuesses &&
+      landed !== undefined && patch !== undefined &&
+      equalPatches(patch, landed.flat());
+    if (isAsMade) return;
     this.#isDue = true;
     if (isOwn) return;
     for (const entry of this.#entries) entry.isBeaten = true;
@@ -245,6 +264,11 @@ export class Pending {
     }
     return state;
   }
+}
+
+function equalPatches(a: Patch, b: Patch): boolean {
+  // They are values, which their types do not say.
+  return equalValues(a as unknown as Json, b as unknown as Json);
 }
 
 function* patchesOf(entries: readonly PendingEntry[]): Generator<Patch> {
