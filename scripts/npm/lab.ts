@@ -17,6 +17,7 @@ const VERSIONS = {
   "@types/node": "20.19.25",
   "@types/react": "19.3.0",
   "@types/ws": "8.18.1",
+  "create-vite": "9.3.0",
   "express": "5.3.0",
   "fastify": "5.12.8",
   "hono": "4.13.19",

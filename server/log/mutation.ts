@@ -10,7 +10,7 @@ import { corrupt, text, uint } from "./record.ts";
 import { type Refusal, refusalFromJson, refusalToJson } from "./refusal.ts";
 
 /** Writes that one call may make to one store. */
-export const WRITES_PER_CALL = 2 ** 20;
+export const WRITES_PER_CALL: number = 2 ** 20;
 
 /** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
 export interface Origin {
