@@ -195,12 +195,18 @@ export class Server<A extends App = any> {
     return await this.#parts.access.has(name);
   }
 
-  /** Deletes the store of that full name; false where there is none. */
+  /**
+   * Deletes the store of that full name, also one that cannot be read; false where there is
+   * none, or no definition covers the name. See {@linkcode StaticStore.delete}.
+   */
   async deleteStore(name: string): Promise<boolean> {
     return await this.#parts.access.delete(name);
   }
 
-  /** Full names of the stores that exist, sorted. */
+  /**
+   * Full names of the stores that exist, sorted. Those that cannot be read are among them,
+   * and `error` tells of each.
+   */
   async listStores(): Promise<string[]> {
     return await (await this.#parts.open()).stores.list(NAMESPACE);
   }

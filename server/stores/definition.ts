@@ -20,6 +20,7 @@ import {
   type StoreOptions,
   type TerminateHook,
 } from "./store_options.ts";
+import { checkTtl } from "./time_to_live.ts";
 import type { ViewRules } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
 
@@ -80,6 +81,7 @@ export class StoreDefinition {
     }
     this.version = version;
     this.history = { ...DEFAULT_HISTORY, ...options.history };
+    checkTtl(`Cannot create store "${name}"`, options.ttlMs);
     this.ttlMs = options.ttlMs;
     this.selfDestruct = options.selfDestruct;
     this.#read = options.read ?? true;
@@ -94,12 +96,7 @@ export class StoreDefinition {
     this.view = view && { view: view as ViewRules["view"], audience };
     // Untyped from here on: the definition does not know T.
     this.#intercept = options.intercept as Interceptor<unknown> | undefined;
-    for (
-      const [what, value] of Object.entries({
-        ttlMs: options.ttlMs ?? 1,
-        ...this.history,
-      })
-    ) {
+    for (const [what, value] of Object.entries(this.history)) {
       if (!(value >= 0)) {
         throw new RangeError(
           `Cannot create store "${name}": ${what} must be 0 or more, not ${value}`,

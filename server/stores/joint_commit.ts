@@ -8,7 +8,6 @@
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { AtomicWriter } from "../log/atomic_writer.ts";
 import type { StoreId } from "../log/keys.ts";
 import { Rivalry, RoundTime } from "../log/rivalry.ts";
 import type { HeldResult } from "./held_store.ts";
@@ -28,14 +27,14 @@ import {
 import { isWorthChecking, runParts, type SeatCommit } from "./joint_run.ts";
 import { openSeats, type OpenStore, type Seat, seatOf } from "./joint_seats.ts";
 import type { Store } from "./store.ts";
-import { WriterPool } from "./writer_pool.ts";
+import type { WriterPool } from "./writer_pool.ts";
 
 /** How often it begins again because a store was deleted under it. */
 const ATTEMPTS = 4;
 
 /** What joint commits need. */
 export interface JointOptions extends HoldOptions, PastOptions {
-  readonly writers: readonly AtomicWriter[];
+  readonly writers: WriterPool;
   /** How long a commit is tried. */
   readonly commitMs: number;
   readonly recipeValueBytes: number;
@@ -55,7 +54,7 @@ export class JointCommits {
   constructor(options: JointOptions) {
     this.#options = options;
     this.#past = new JointPast(options);
-    this.#writers = new WriterPool(options.writers);
+    this.#writers = options.writers;
   }
 
   /**

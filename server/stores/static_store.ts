@@ -105,7 +105,13 @@ export class StaticStore<T> extends StoreHandle<T> {
     return await this.#access.has(this.name);
   }
 
-  /** Ends this life of the store; subscribers are told. False where there was none. */
+  /**
+   * Ends this life of the store; subscribers are told. False where there was none.
+   *
+   * A store that cannot be read (`store_unreadable`) is deleted, too, with what there is of
+   * it: its `onTerminate` does not run, and the server's `error` tells of it. One that a
+   * newer server has given a version that is not known here is refused.
+   */
   async delete(): Promise<boolean> {
     // Else who takes it for one of many would lose all there is.
     if (arguments.length > 0) throw takesNoKey("delete", this);

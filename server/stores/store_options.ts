@@ -68,7 +68,12 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
     updates: Partial<T>,
     context: InterceptContext<T>,
   ): Partial<T> | null;
-  /** A store ends by itself so many milliseconds after its creation. */
+  /**
+   * A store ends by itself so many milliseconds after its creation: a whole number, at most
+   * 100 years.
+   *
+   * @default Infinity, which is never
+   */
   readonly ttlMs?: number;
   /**
    * Asked whenever a subscriber has left, with how many are left on all servers, and
@@ -112,7 +117,7 @@ const OPTIONS: Readonly<
   audience: "function",
   write: "rule",
   intercept: "function",
-  ttlMs: "number",
+  ttlMs: "any",
   selfDestruct: "function",
   history: "object",
 };
