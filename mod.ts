@@ -22,6 +22,7 @@ export {
 export type {
   AccessContext,
   Authenticate,
+  Authenticated,
   CallContext,
   ConnectionInfo,
   ConnectionRequest,

@@ -97,6 +97,7 @@ export { DEFAULT_LIMITS } from "../protocol/limits.ts";
 
 export type {
   Authenticate,
+  Authenticated,
   ConnectionRequest,
   Credentials,
 } from "./authentication.ts";

@@ -13,9 +13,15 @@ import {
 import { connectClient, rawCall, rawSubscribe, sendCall } from "./_app.ts";
 import { RawClient, until, within } from "./_harness.ts";
 
+/** A user of these tests. */
+interface Known {
+  readonly id?: string;
+  readonly role: string;
+}
+
 /** Users by their tokens; a test may change it while a server runs. */
-function users(): Map<string, unknown> {
-  return new Map<string, unknown>([
+function users(): Map<string, Known> {
+  return new Map<string, Known>([
     ["ada-1", { id: "ada", role: "admin" }],
     ["ada-2", { id: "ada", role: "guest" }],
     ["bob-1", { id: "bob", role: "guest" }],
@@ -24,7 +30,7 @@ function users(): Map<string, unknown> {
 }
 
 const byToken =
-  (known: ReadonlyMap<string, unknown>): Authenticate => (_, { token = "" }) =>
+  (known: ReadonlyMap<string, Known>): Authenticate => (_, { token = "" }) =>
     known.get(token) ?? null;
 
 interface User {
@@ -125,7 +131,8 @@ Deno.test("authenticate gets the request without its cookies, and what the hello
 
 Deno.test("authenticate refuses with 4003: by null, by its error's message, and by anything else with an id alone", async () => {
   const errors: string[] = [];
-  const given: Record<string, () => unknown> = {
+  // Some of it no types would let through.
+  const given: Record<string, () => ReturnType<Authenticate>> = {
     none: () => null,
     nothing: () => undefined,
     banned: () => {
@@ -165,6 +172,35 @@ Deno.test("authenticate refuses with 4003: by null, by its error's message, and 
   await until(() => errors.length === 3);
   assert.match(errors.join(), /hunter2/);
   assert.equal((await at.server.health()).connections, 0);
+});
+
+for (const falsy of [undefined, null, false, 0, -0, "", NaN] as const) {
+  Deno.test(`authenticate refuses by ${Object.is(falsy, -0) ? "-0" : JSON.stringify(falsy)} (${typeof falsy}), at once and by a promise`, async () => {
+    for (const given of [falsy, Promise.resolve(falsy)]) {
+      await using at = await start({ authenticate: () => given });
+      assert.deepEqual(await refusalOf(at.port), {
+        code: CLOSE.refused,
+        reason: "Authentication found no user",
+      });
+    }
+  });
+}
+
+Deno.test("authenticate refuses by true, and its author is told to return the user", async () => {
+  for (const given of [true, Promise.resolve(true)]) {
+    // As somebody without types would.
+    const authenticate = (() => given) as unknown as Authenticate;
+    await using at = await start({ authenticate });
+    const errors: string[] = [];
+    at.server.on("error", ({ message }) => void errors.push(message));
+    const { code, reason } = await refusalOf(at.port);
+    assert.equal(code, CLOSE.refused);
+    assert.match(reason, /^Authentication failed, id \S+$/);
+    await until(() => errors.length > 0);
+    assert.deepEqual(errors, [
+      "Cannot use what authenticate has given: true says of nobody who it is; return the user, such as { id }, or null to refuse",
+    ]);
+  }
 });
 
 Deno.test("authenticate has the time that a hello has", async () => {

@@ -61,6 +61,7 @@ export type { Clock, Random, Timer } from "../../server/ports.ts";
 export type {
   AccessContext,
   Authenticate,
+  Authenticated,
   CallContext,
   ConnectionInfo,
   ConnectionRequest,
