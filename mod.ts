@@ -21,6 +21,7 @@ export {
 
 export type {
   AccessContext,
+  AccessRule,
   Authenticate,
   Authenticated,
   CallContext,

@@ -109,6 +109,7 @@ export type { FunctionHandler, FunctionOptions } from "./functions.ts";
 export type { ServerEvents, ServerListener } from "./lifecycle.ts";
 export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
 export type {
+  AccessRule,
   ContractStoreOptions,
   CreateHook,
   IdleHook,

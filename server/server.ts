@@ -101,6 +101,11 @@ export class Server<A extends App = any> {
     more: StoreOptions<never> = {},
   ): StaticStore<T> | DynamicStore<T> {
     const contract = storeContract(this.#options.app, name);
+    if (contract && arguments.length > 2) {
+      throw new TypeError(
+        `Cannot create store "${name}": the contract has its initial state, so that its options come second, and nothing third`,
+      );
+    }
     // Where the contract has the initial state, options are all that is given.
     if (contract) checkStoreOptions(name, given ?? {}, { hasContract: true });
     const options = contract ? { ...given, ...rulesOf(contract) } : more;

@@ -358,6 +358,98 @@ Deno.test("a rule that throws refuses, and only its author learns why; one that 
   await until(() => errors.includes("table users_v2 is gone"));
 });
 
+Deno.test("a rule lets in by true alone; whoever wrote one that says something else is told once", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const errors: string[] = [];
+  server.on("error", ({ message }) => void errors.push(message));
+  const given: Record<string, unknown> = {
+    Promise: Promise.resolve(true),
+    Rejects: undefined,
+    Text: "yes",
+    Number: 1,
+    User: { id: "ada" },
+    Zero: 0,
+    Empty: "",
+    Null: null,
+    Nothing: undefined,
+  };
+  for (const name of Object.keys(given)) {
+    // As somebody without types would.
+    const rule = (() =>
+      name === "Rejects"
+        ? Promise.reject(new Error("nobody sees it"))
+        : given[name]) as unknown as () => boolean;
+    server.createStore(`Read:${name}:*`, { n: 0 }, { read: rule });
+    server.createStore(`Write:${name}:*`, { n: 0 }, { write: rule });
+  }
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  using client = connectClient(server.port);
+  for (const name of Object.keys(given)) {
+    for (const key of ["a", "b"]) {
+      const read = client.subscribe(`Read:${name}:${key}`);
+      await assert.rejects(read.ready(), {
+        code: "forbidden",
+        message:
+          `Cannot subscribe to store "Read:${name}:${key}": this client may not`,
+      });
+      const write = client.subscribe<{ n: number }>(`Write:${name}:${key}`);
+      await write.ready();
+      await assert.rejects(write.update((draft) => void draft.n++), {
+        code: "forbidden",
+        message:
+          `Cannot write to store "Write:${name}:${key}": this client may not`,
+      });
+    }
+  }
+  const promised = "has returned a promise: a rule must be synchronous";
+  const truthy = (shown: string) =>
+    `has returned ${shown}: only true lets a client in`;
+  const told = [
+    ["Promise", promised],
+    ["Rejects", promised],
+    ["Text", truthy('"yes"')],
+    ["Number", truthy("1")],
+    ["User", truthy("an object")],
+  ].flatMap(([name, what]) => [
+    `Refused, since the "read" rule of store "Read:${name}:*" ${what}`,
+    `Refused, since the "write" rule of store "Write:${name}:*" ${what}`,
+  ]);
+  await until(() => errors.length >= told.length);
+  assert.deepEqual(errors, told);
+});
+
+Deno.test("a write rule that throws refuses, and only its author learns why", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const errors: string[] = [];
+  server.on("error", ({ message }) => void errors.push(message));
+  server.createStore("Throws", { n: 0 }, {
+    write: () => {
+      throw new Error("table users_v2 is gone");
+    },
+  });
+  server.createStore("Says", { n: 0 }, {
+    write: () => {
+      throw new HeadwaterError("refused", "Members only");
+    },
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  using client = connectClient(server.port);
+  const told = new Map([
+    ["Throws", 'Cannot write to store "Throws": this client may not'],
+    ["Says", "Members only"],
+  ]);
+  for (const [name, message] of told) {
+    const store = client.subscribe<{ n: number }>(name);
+    await store.ready();
+    await assert.rejects(store.update((draft) => void draft.n++), {
+      code: "forbidden",
+      outcome: "notApplied",
+      message,
+    });
+  }
+  await until(() => errors.includes("table users_v2 is gone"));
+});
+
 Deno.test("setToken() goes on with the session and applies the rules anew: what is lost is unsubscribed with a reason", async () => {
   const known = users();
   const seen: string[] = [];

@@ -169,7 +169,24 @@ Deno.test("createStore() refuses options that there are not, and values of anoth
       ],
       [{ view: {} }, /: view must be a function, not an object$/],
       [{ intercept: 1 }, /: intercept must be a function, not 1$/],
+      [{ selfDestruct: true }, /: selfDestruct must be a function, not true$/],
+      [{ migrate: "x" }, /: migrate must be a function, not "x"$/],
+      [{ audience: "all" }, /: audience must be a function, not "all"$/],
+      [{ version: "1" }, /: version must be a number, not "1"$/],
+      [
+        { schema: {} },
+        /^Cannot create store "Todos": schema must be a schema that follows Standard Schema, such as Zod's z.object\(\{ … \}\), not an object$/,
+      ],
+      [{ schema: { type: "object" } }, /, not an object$/],
+      [{ schema: { "~standard": { version: 2 } } }, /, not an object$/],
+      [{ schema: null }, /, not null$/],
       [{ history: 5 }, /: history must be an object, not 5$/],
+      [{ history: null }, /: history must be an object, not null$/],
+      [{ history: false }, /: history must be an object, not false$/],
+      [
+        { history: { versions: "9" } },
+        /: its history: versions must be a number, not "9"$/,
+      ],
       [
         { history: { version: 5 } },
         /^Cannot create store "Todos": its history: there is no option "version"; there are versions, ageMs, bytes$/,
@@ -230,6 +247,11 @@ Deno.test("createStore() takes nothing that is for the contract to say", () => {
         `Cannot create store "Todos": there is no option "${option}"; there are read, view, audience, write, intercept, ttlMs, selfDestruct, history`,
     });
   }
+  assert.throws(() => server.createStore("Todos", undefined, { write: true }), {
+    name: "TypeError",
+    message:
+      'Cannot create store "Todos": the contract has its initial state, so that its options come second, and nothing third',
+  });
   server.createStore("Todos", { write: true });
 });
 

@@ -60,6 +60,7 @@ export type {
 export type { Clock, Random, Timer } from "../../server/ports.ts";
 export type {
   AccessContext,
+  AccessRule,
   Authenticate,
   Authenticated,
   CallContext,
