@@ -178,3 +178,37 @@ Deno.test("client: what is to be called must be a function, and the message says
   await until(() => typed.unackedCount === 0);
   todos.unsubscribe();
 });
+
+Deno.test("hooks: what is no function is refused, and so is a second one", async () => {
+  await using bench = createStores();
+  const ran: string[] = [];
+  for (const hook of ["onCreate", "onTerminate", "onIdle"] as const) {
+    for (
+      const [store, name] of [[bench.todos, "Todos"], [
+        bench.rooms,
+        "Room:*",
+      ]] as const
+    ) {
+      const untyped: Untyped = store;
+      assert.throws(() => untyped[hook]("x"), {
+        name: "TypeError",
+        message:
+          `Cannot set ${hook} of store "${name}": the hook must be a function, not "x"`,
+      });
+      assert.equal(
+        untyped[hook](() => void ran.push(`${hook} ${name}`)),
+        store,
+      );
+      assert.throws(() => untyped[hook](() => void ran.push("second")), {
+        name: "TypeError",
+        message: `Cannot set ${hook} of store "${name}": it has one already`,
+      });
+    }
+  }
+  // A handle by full name is of the same definition.
+  const handle: Untyped = bench.server.store("Room:a");
+  assert.throws(() => handle.onCreate(() => {}), TypeError);
+  await bench.rooms.init("a");
+  await bench.rooms.delete("a");
+  assert.deepEqual(ran, ["onCreate Room:*", "onTerminate Room:*"]);
+});

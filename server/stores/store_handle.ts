@@ -29,11 +29,24 @@ export abstract class StoreHandle<T> {
   }
 
   /**
-   * Runs once per life of a store, at its first subscription, change or `init()`,
-   * and again at the first use after a reset. What it returns is merged into the
-   * initial state. It may be async; everybody who waits for the store waits for it.
+   * Runs at the first subscription, change or `init()` in the life of a store, and again
+   * at the first use after a reset. What it returns is merged into the initial state, and
+   * takes effect once. It may be async; everybody who waits for the store waits for it.
+   *
+   * - With several servers over one KV it may run on each that the store is first used on
+   *   at that moment: what the first of them returned takes effect, and the others' is
+   *   dropped. What it does elsewhere, such as a mail that it sends, may be done twice.
+   * - Where it throws, whoever asked for the store is refused with that, the store does not
+   *   begin to live, and the next one who asks runs it again.
+   * - A server that dies in it has begun nothing: it runs again at the next use, on whichever
+   *   server.
+   * - The store is not there yet: writing to it in its own hook is refused.
+   *
+   * @throws {TypeError} if it is no function, or there is one already. The same goes for
+   * the other hooks.
    */
   onCreate(hook: CreateHook<T>): this {
+    this.#check("onCreate", hook);
     // Stored untyped: the definition does not know T.
     this.definition.onCreate = hook as CreateHook<unknown>;
     return this;
@@ -51,6 +64,7 @@ export abstract class StoreHandle<T> {
    *   again, once the other was silent for `limits.leaseMs`.
    */
   onTerminate(hook: TerminateHook): this {
+    this.#check("onTerminate", hook);
     this.definition.onTerminate = hook;
     return this;
   }
@@ -79,8 +93,19 @@ export abstract class StoreHandle<T> {
    * ```
    */
   onIdle(hook: IdleHook): this {
+    this.#check("onIdle", hook);
     this.definition.onIdle = hook;
     return this;
+  }
+
+  /** A second hook in the place of the first would pass as one beside it. */
+  #check(name: "onCreate" | "onTerminate" | "onIdle", hook: unknown): void {
+    const { pattern, [name]: known } = this.definition;
+    checkFunction(hook, `Cannot set ${name} of store "${pattern}": the hook`);
+    if (!known) return;
+    throw new TypeError(
+      `Cannot set ${name} of store "${pattern}": it has one already`,
+    );
   }
 }
 
