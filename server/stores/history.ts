@@ -49,6 +49,12 @@ export interface HistoryEntry {
   readonly timeMs: number;
   /** Id of the client on whose behalf the change was made; absent: the server's own. */
   readonly author?: string;
+  /**
+   * Id of the user on whose behalf it was made: the user's `id`, or the user itself where
+   * that is a text or a number. Absent where there was none, it has over 256 characters, or
+   * an earlier release wrote the entry.
+   */
+  readonly userId?: string;
   /** What it changed, as a JSON Patch (RFC 6902); made of `add`, `remove` and `replace`. */
   readonly patch: readonly JsonPatchOperation[];
   /**
@@ -188,12 +194,13 @@ async function find(
 }
 
 function toEntry(
-  { version, timeMs, author, patch, refused }: PastMutation,
+  { version, timeMs, author, userId, patch, refused }: PastMutation,
 ): HistoryEntry {
   return {
     version,
     timeMs,
     ...(author !== undefined && { author }),
+    ...(userId !== undefined && { userId }),
     patch: toJsonPatch(patch),
     ...(refused && {
       refused: { code: refused.code, message: refused.message },

@@ -12,8 +12,8 @@ import type { Writer } from "./writer.ts";
 /** How the server writes. */
 export interface UpdateOptions {
   /**
-   * On whose behalf: what an interceptor sees, and the history names. By default the
-   * caller of the function that writes, or nobody.
+   * On whose behalf: what an interceptor sees, and whose `clientId` and user's id the
+   * history names. By default the caller of the function that writes, or nobody.
    */
   readonly as?: Writer;
 }
