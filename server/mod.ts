@@ -101,7 +101,7 @@ export type {
   ConnectionRequest,
   Credentials,
 } from "./authentication.ts";
-export type { EmitOptions } from "./events.ts";
+export type { EmitOptions } from "./event_audience.ts";
 export type { Page } from "./http/routes.ts";
 export type { Health } from "./http/routes.ts";
 export type { CallContext } from "./call_context.ts";

@@ -98,6 +98,7 @@ export class ServerParts {
     this.eventQueue = this.#createEventQueue();
     this.events = new Events({
       limits: this.limits,
+      definitions: this.definitions,
       namespace: NAMESPACE,
       sender: this.#serverId,
       roster: this.connections.roster,

@@ -27,6 +27,7 @@ import {
   checkRecipe,
   StoreHandle,
   type UpdateOptions,
+  writerOf,
 } from "./store_handle.ts";
 
 /** With what a store of a dynamic definition is created. */
@@ -176,7 +177,7 @@ export class DynamicStore<T> extends StoreHandle<T> {
   async update<R = undefined>(
     key: string,
     recipe: Recipe<T, R>,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<R>> {
     const name = this.nameOf(key);
     checkRecipe(recipe, { name });
@@ -184,7 +185,7 @@ export class DynamicStore<T> extends StoreHandle<T> {
     return await this.#access.mutate(
       name,
       recipeChange(recipe),
-      as,
+      writerOf(options, { name }),
     ) as Written<R>;
   }
 
@@ -192,11 +193,12 @@ export class DynamicStore<T> extends StoreHandle<T> {
   async set(
     key: string,
     state: T,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<undefined>> {
     const name = this.nameOf(key);
     const change = setChange(state, `state of store "${name}"`);
-    const written = this.#access.mutate(name, change, as);
+    const writer = writerOf(options, { name });
+    const written = this.#access.mutate(name, change, writer);
     return await written as Written<undefined>;
   }
 

@@ -21,6 +21,8 @@ import {
   readMutations,
   readStates,
 } from "../log/history.ts";
+import { shown } from "../../protocol/shown.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { StoreAccess } from "./access.ts";
 import type { Changer, Written } from "./change.ts";
 import { restoreChange, shareEqual } from "./restore.ts";
@@ -40,6 +42,11 @@ export interface HistoryRange {
   /** Entries at most, up to 1,000. @default 100 */
   readonly limit?: number;
 }
+
+const RANGE: Readonly<Record<keyof HistoryRange, Kind>> = {
+  from: "any",
+  limit: "any",
+};
 
 /** One version: who has changed what, and when. */
 export interface HistoryEntry {
@@ -82,9 +89,11 @@ export interface HistoryPage {
 export async function listHistory(
   access: StoreAccess,
   name: string,
-  { from, limit = PAGE_DEFAULT }: HistoryRange = {},
+  range: HistoryRange = {},
 ): Promise<HistoryPage> {
   const action = `list the history of store "${name}"`;
+  checkKinds(`Cannot ${action}`, range, RANGE);
+  const { from, limit = PAGE_DEFAULT } = range;
   if (from !== undefined) checkVersion(from, `${action} from version`);
   if (!Number.isInteger(limit) || limit < 1) {
     throw new RangeError(
@@ -135,7 +144,13 @@ export async function restoreVersion(
   name: string,
   version: number,
 ): Promise<Written<undefined>> {
-  checkMoment(version, name);
+  if (!Number.isSafeInteger(version)) {
+    throw new TypeError(
+      `Cannot restore store "${name}" to ${
+        shown(version)
+      }: it must be a version; history() tells which one was the newest at a time`,
+    );
+  }
   const written = await access.amend(name, async (store): Promise<Changer> => {
     try {
       const [past] = await statesOf(store, [version]);
@@ -216,7 +231,7 @@ function checkMoment(moment: Moment, name: string): void {
   if (Number.isFinite(timeMs)) return;
   throw new TypeError(
     `Cannot read store "${name}" at ${
-      JSON.stringify(moment)
+      shown(moment)
     }: it must be a version or { timeMs }`,
   );
 }

@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { checkFunction } from "../../protocol/shown.ts";
+import { checkFunction, shown } from "../../protocol/shown.ts";
+import { cleanValue, freezeDeep } from "../../protocol/value.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { StoreDefinition } from "./definition.ts";
 import type { Definitions } from "./definitions.ts";
 import type { CreateHook, IdleHook, TerminateHook } from "./store_options.ts";
@@ -115,6 +117,43 @@ export function isDefinedBy(
   definitions: Definitions,
 ): boolean {
   return definitions.has(handle["definition"]);
+}
+
+const UPDATE_OPTIONS: Readonly<Record<keyof UpdateOptions, Kind>> = {
+  as: "any",
+};
+
+/**
+ * On whose behalf a store is written to, copied; undefined where that was not said.
+ *
+ * @throws {TypeError} if there is no such option, or it is of another kind.
+ * @throws {HeadwaterError} `bad_value` if the user cannot be shared.
+ */
+export function writerOf(
+  options: UpdateOptions | undefined,
+  { name }: { readonly name: string },
+): Writer | undefined {
+  if (options === undefined) return undefined;
+  const action = `Cannot write to store "${name}"`;
+  checkKinds(action, options, UPDATE_OPTIONS);
+  const as: unknown = options.as;
+  if (as === undefined) return undefined;
+  const { user, clientId } = typeof as === "object" && as !== null
+    ? as as Readonly<Record<string, unknown>> // it may have anything
+    : {};
+  if (
+    user === undefined || clientId !== undefined && typeof clientId !== "string"
+  ) {
+    throw new TypeError(
+      `${action}: as must be { user } or { user, clientId }, with a client's id that is a string, not ${
+        shown(as)
+      }`,
+    );
+  }
+  return {
+    user: freezeDeep(cleanValue(user, { what: "the user of as" })),
+    ...(clientId !== undefined && { clientId }),
+  };
 }
 
 /** Callers without types may have forgotten the recipe. */
