@@ -38,9 +38,15 @@ export interface ServerOptions<A extends App = App> {
   /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
   readonly trustProxy?: boolean;
   /**
-   * Whether clients are told nothing of errors that are not meant for them: the
-   * message of all but {@linkcode HeadwaterError} is replaced. The log has it, under
-   * the `id` that the client is told.
+   * Whether clients are told nothing of errors that are not meant for them: of what
+   * functions, mutators, recipes, interceptors and hooks throw, the message of all but
+   * {@linkcode HeadwaterError} is replaced.
+   *
+   * - The log has all of it, under the `id` that the client is told, and so do the
+   *   listeners of `error`; with and without this.
+   * - In any case a client is told neither what a rule of who may `read` or `write` has
+   *   thrown, nor of a stored state that `migrate` or the schema cannot take, nor what
+   *   the mutators, `intercept` or schema of a store with a `view` have thrown.
    *
    * @default false
    */

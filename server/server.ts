@@ -196,21 +196,24 @@ export class Server<A extends App = any> {
    * while the KV takes no writes, or others do not let it have its turn.
    * @throws {TypeError} if something else than a store of this server is changed.
    */
-  async transaction(
+  transaction(
     run: (tx: Transaction) => unknown,
   ): Promise<readonly Written<Json | undefined>[]>;
   /** The same for a list of changes. */
-  async transaction<T extends readonly unknown[]>(
+  transaction<T extends readonly unknown[]>(
     parts: { readonly [I in keyof T]: TransactionPart<T[I]> },
   ): Promise<readonly Written<Json | undefined>[]>;
-  async transaction(
+  transaction(
     what:
       | ((tx: Transaction) => unknown)
       | readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
-    return typeof what === "function"
-      ? await this.#parts.transactions.run(what)
-      : await this.#parts.transactions.all(what);
+    const { scopes, transactions } = this.#parts;
+    return scopes.begin(() =>
+      typeof what === "function"
+        ? transactions.run(what)
+        : transactions.all(what)
+    );
   }
 
   /** Whether the store of that full name exists. */
@@ -222,8 +225,9 @@ export class Server<A extends App = any> {
    * Deletes the store of that full name, also one that cannot be read; false where there is
    * none, or no definition covers the name. See {@linkcode StaticStore.delete}.
    */
-  async deleteStore(name: string): Promise<boolean> {
-    return await this.#parts.access.delete(name);
+  deleteStore(name: string): Promise<boolean> {
+    const { access } = this.#parts;
+    return access.begin(() => access.delete(name));
   }
 
   /**
@@ -372,18 +376,21 @@ export class Server<A extends App = any> {
    * @throws {TypeError} if it is neither a user nor a client, or both.
    * @throws {HeadwaterError} `closed` once the server is, or what the KV fails with.
    */
-  async revoke(
+  revoke(
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
-    const revocation = toRevocation(whom);
-    if (this.#closed) {
-      throw new HeadwaterError("closed", "The server is closed", {
-        outcome: "notApplied",
-      });
-    }
-    const { revocations } = await this.#parts.open();
-    // Whoever is asked again does not belong to the call that may have made it necessary.
-    await this.#parts.scopes.exit(() => revocations.revoke(revocation));
+    const { scopes } = this.#parts;
+    return scopes.begin(async () => {
+      const revocation = toRevocation(whom);
+      if (this.#closed) {
+        throw new HeadwaterError("closed", "The server is closed", {
+          outcome: "notApplied",
+        });
+      }
+      const { revocations } = await this.#parts.open();
+      // Whoever is asked again does not belong to the call that may have made it necessary.
+      await scopes.exit(() => revocations.revoke(revocation));
+    });
   }
 
   /**

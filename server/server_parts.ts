@@ -65,7 +65,10 @@ export class ServerParts {
     this.limits = checkServerOptions(options);
     const { nameLength } = this.limits;
     this.functions = new Functions(nameLength);
-    this.scopes = new CallScopes(ports.createAmbient());
+    this.scopes = new CallScopes(ports.createAmbient(), {
+      clock: ports.clock,
+      tell: (error, errand) => this.#failures.unheeded(error, errand),
+    });
     this.access = new StoreAccess({
       registry: async () => (await this.open().catch(refuseStores)).stores,
       opened: () => this.#openCore?.stores,

@@ -108,6 +108,7 @@ export class StoreRegistry {
       definitions,
       opener: new StoreOpener({ env, lanes, scopes, expiries }),
       nameLength,
+      clock,
       loaded: (id) => this.loaded(id),
       hold: (store) => this.#hold(store),
       join: (store) =>
