@@ -251,7 +251,7 @@ export class Writes {
   }
 
   #toPart(
-    { clock, namespace, failures }: WritesEnvironment,
+    { clock, namespace }: WritesEnvironment,
     { session, user }: WritingClient,
     { frame, write, n }: { frame: MutateFrame; write: ClientWrite; n: number },
   ): Part {
