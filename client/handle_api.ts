@@ -77,8 +77,8 @@ export interface SubscriptionHandle<T> {
    * handles, mutators and batches, as a write of its own: what others wrote since
    * stays. Items of arrays are found again where they are now, by their `id` or their
    * value. Resolves when it is committed; at once, with undefined, where there is none.
-   *
-   * @throws {HeadwaterError} `conflict` if others have changed the same since.
+   * Rejects with `conflict` if others have changed the same since: that change stays,
+   * and the one before it is the next to be taken back.
    */
   undo(): Promise<ClientWritten | undefined>;
   /** Makes the change again that {@linkcode SubscriptionHandle.undo} took back last. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-export { createClient } from "./client.ts";
+export { createClient } from "./create_client.ts";
 export type {
   CallOptions,
   Client,

@@ -24,6 +24,7 @@ import type { ServerOptions } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
+import { StoreRules } from "./store_rules.ts";
 import { Definitions } from "./stores/definitions.ts";
 import { Transactions } from "./transaction.ts";
 import { Writes } from "./writes.ts";
@@ -51,6 +52,7 @@ export class ServerParts {
   readonly #failures: Failures;
   readonly #rules: Access;
   readonly #router: Router;
+  readonly #storeRules: StoreRules;
   /** Id of this run of the server. */
   readonly #serverId: string;
   #core: Promise<Core> | undefined;
@@ -90,6 +92,10 @@ export class ServerParts {
       lifecycle: this.lifecycle,
       masks: options.maskErrors ?? false,
     });
+    this.#storeRules = new StoreRules({
+      failures: this.#failures,
+      logger: this.logger,
+    });
     this.#serverId = newId(ports.random);
     this.#rules = this.#createAccess();
     this.#router = this.#createRouter();
@@ -97,6 +103,7 @@ export class ServerParts {
     this.eventQueue = this.#createEventQueue();
     this.events = new Events({
       limits: this.limits,
+      definitions: this.definitions,
       namespace: NAMESPACE,
       sender: this.#serverId,
       roster: this.connections.roster,
@@ -192,7 +199,7 @@ export class ServerParts {
     return new Access({
       definitions: this.definitions,
       namespace: NAMESPACE,
-      failures,
+      rules: this.#storeRules,
       limits: this.limits,
       authentication: authenticate &&
         new Authentication({ authenticate, clock, failures, scopes }),
@@ -221,6 +228,7 @@ export class ServerParts {
       writes: new Writes({
         definitions: this.definitions,
         access: this.access,
+        rules: this.#storeRules,
         mutators: this.#options.app?.mutators ?? {},
       }),
       open: () => this.#environment(),

@@ -28,11 +28,11 @@ import type { StoreAccess } from "./stores/access.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";
 import type { Changer, MutationSource } from "./stores/change.ts";
+import type { StoreRules } from "./store_rules.ts";
 import type { StoreDefinition } from "./stores/definition.ts";
 import type { Definitions } from "./stores/definitions.ts";
 import { quote } from "./stores/quoting_error.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
-import type { AccessContext } from "./stores/writer.ts";
 
 /** What writes are made with, once the server has opened its KV. */
 export interface WritesEnvironment {
@@ -53,6 +53,7 @@ export interface WritingClient {
 export interface WritesOptions {
   readonly definitions: Definitions;
   readonly access: StoreAccess;
+  readonly rules: StoreRules;
   readonly mutators: Readonly<Record<string, AnyMutator>>;
 }
 
@@ -250,7 +251,7 @@ export class Writes {
   }
 
   #toPart(
-    { clock, namespace, failures }: WritesEnvironment,
+    { clock, namespace }: WritesEnvironment,
     { session, user }: WritingClient,
     { frame, write, n }: { frame: MutateFrame; write: ClientWrite; n: number },
   ): Part {
@@ -259,7 +260,10 @@ export class Writes {
     const { clientId } = session;
     const key = definition.keyOf(name) ?? null;
     const context = { user, clientId, namespace, name, key };
-    checkMayWrite(definition, context, failures);
+    const refusal = this.#options.rules.refusal(definition, "write", context);
+    if (refusal) {
+      throw HeadwaterError.fromBody({ ...refusal, outcome: "notApplied" });
+    }
     if ("patch" in write && definition.view) {
       throw new HeadwaterError(
         "refused",
@@ -333,33 +337,6 @@ export class Writes {
       args: mutator.args ? validate(mutator.args, args, what) : args,
     };
   }
-}
-
-/** Refuses whom the rule of the store does not let write, or for whom it fails. */
-function checkMayWrite(
-  definition: StoreDefinition,
-  context: AccessContext,
-  failures: Failures,
-): void {
-  const { name, clientId } = context;
-  const outcome = "notApplied";
-  const message = `Cannot write to store "${name}": this client may not`;
-  try {
-    if (definition.mayWrite(context)) return;
-  } catch (error) {
-    const code = "forbidden";
-    const what = `The rule of who may write to store "${name}"`;
-    const { id, message: told } = failures.tell(error, {
-      code,
-      what,
-      clientId,
-    });
-    // Whatever went wrong: it is the rule's author whom it concerns.
-    const isMeant = error instanceof HeadwaterError;
-    const options = { id, outcome } as const;
-    throw new HeadwaterError(code, isMeant ? told : message, options);
-  }
-  throw new HeadwaterError("forbidden", message, { outcome });
 }
 
 /** A write to a life of the store that has ended is shown by whatever shows the next. */

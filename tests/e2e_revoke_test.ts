@@ -175,7 +175,7 @@ Deno.test("who is let in again after revoke() has the new user: rules are applie
 Deno.test("while it is asked again who is there nothing is shown: it comes afterwards, or never", async () => {
   for (const isLetIn of [true, false]) {
     const asked = Promise.withResolvers<void>();
-    const gate = Promise.withResolvers<unknown>();
+    const gate = Promise.withResolvers<{ id: string } | null>();
     let count = 0;
     const server = createServer({
       kv: ":memory:",
