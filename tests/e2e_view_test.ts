@@ -400,7 +400,7 @@ Deno.test("createStore() refuses an audience without a view", async () => {
   );
 });
 
-Deno.test("a write costs one view for each audience, and no more, over 1,000 sockets", async () => {
+Deno.test("a write costs one view for each audience, and no more, over 300 sockets", async () => {
   const roles = ["admin", "guest", "member"];
   const made: string[] = [];
   const server = createServer({
@@ -425,11 +425,11 @@ Deno.test("a write costs one view for each audience, and no more, over 1,000 soc
   };
   const all: RawClient[] = [];
   // Not all at once: a system takes so many connections that wait, and no more.
-  for (let n = 0; n < 1_000; n += 50) {
+  for (let n = 0; n < 300; n += 50) {
     const some = Array.from({ length: 50 }, (_, index) => connect(n + index));
     all.push(...await Promise.all(some));
   }
-  assert.equal(board.subscriberCount(), 1_000);
+  assert.equal(board.subscriberCount(), 300);
   made.length = 0;
   for (let n = 1; n <= 3; n++) {
     const { version } = await board.update((draft) => {
