@@ -46,6 +46,8 @@ export interface CleanOptions {
 // ends is a value that holds the same object many times over at every
 // level: thirty such levels would be a billion copies.
 const MOST_NODES = 10_000_000;
+/** Characters of a path that a message shows. */
+const PATH_LENGTH = 80;
 
 /**
  * Copies a value that may be shared, deeply, or refuses it.
@@ -177,8 +179,10 @@ class Cleaning {
   }
 
   #tooDeep(depth: number): Error {
-    if (isCyclic(this.#root, this.#path.slice(0, depth))) {
-      return this.#refusal(depth, "an object that contains itself");
+    const around = cycleIn(this.#root, this.#path.slice(0, depth));
+    // Where it closes first: what follows only goes round and round.
+    if (around > 0) {
+      return this.#refusal(around, "an object that contains itself");
     }
     const depthLimit = this.#options.depth ?? DEFAULT_LIMITS.depth;
     return new LimitError(this.#action(), "depth", depthLimit, depthLimit + 1);
@@ -190,7 +194,7 @@ class Cleaning {
       ...this.#options.at ?? [],
       ...this.#path.slice(0, depth),
     ]).toWellFormed();
-    const where = path === "" ? "" : ` at ${path}`;
+    const where = path === "" ? "" : ` at ${shownPath(path)}`;
     return new HeadwaterError(
       "bad_value",
       `Cannot ${this.#action()}: found ${found}${where}`,
@@ -203,15 +207,23 @@ class Cleaning {
   }
 }
 
-function isCyclic(root: unknown, path: Path): boolean {
+/** After how many steps of the path it comes to where it was before; 0 where it never does. */
+function cycleIn(root: unknown, path: Path): number {
   const ancestors = new Set<unknown>([root]);
   let value = root;
-  for (const segment of path) {
+  for (const [index, segment] of path.entries()) {
     value = (value as Record<PathSegment, unknown>)[segment]; // the path was just walked
-    if (ancestors.has(value)) return true;
+    if (ancestors.has(value)) return index + 1;
     ancestors.add(value);
   }
-  return false;
+  return 0;
+}
+
+/** A path as a message shows it: the two ends of a long one. */
+function shownPath(path: string): string {
+  if (path.length <= PATH_LENGTH) return path;
+  const half = PATH_LENGTH / 2;
+  return `${path.slice(0, half)}…${path.slice(-half)}`.toWellFormed();
 }
 
 function describe(value: unknown): string {
