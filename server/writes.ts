@@ -261,13 +261,10 @@ export class Writes {
   }
 
   #definitionOf(name: string): StoreDefinition {
-    const definition = this.#options.definitions.find(name);
+    const { definitions } = this.#options;
+    const definition = definitions.find(name);
     if (definition) return definition;
-    throw new HeadwaterError(
-      "store_missing",
-      `No store is defined for the name "${name}"`,
-      { outcome: "notApplied" },
-    );
+    throw definitions.missingError(name);
   }
 
   #mutatorOf(
