@@ -22,6 +22,7 @@ export {
 export type {
   AccessContext,
   AccessRule,
+  AttachOptions,
   Authenticate,
   Authenticated,
   CallContext,
@@ -39,6 +40,8 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpListener,
+  HttpServer,
   IdleHook,
   InterceptContext,
   Interceptor,

@@ -16,15 +16,14 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import type { TokenSource } from "./credentials.ts";
-import type { ClientClock, WebSocketClass } from "./environment.ts";
-import type { ClientStorage } from "./storage.ts";
-import type { ClientWritten, WritePolicy } from "./write_request.ts";
-
-import type { ListenerOptions } from "./state_listeners.ts";
-
-export type { ClientWritten, ListenerOptions, WritePolicy };
+import type { SubscriptionHandle } from "./handle_api.ts";
+import type {
+  ClientWritten,
+  MutateOptions,
+  WriteOptions,
+} from "./write_options.ts";
 
 /** Where a client stands, for people: `"closed"` means that it does not try any more. */
 export type ClientStatus =
@@ -33,75 +32,6 @@ export type ClientStatus =
   | "connected"
   | "reconnecting"
   | "closed";
-
-/** Options of `createClient()`. */
-export interface ClientOptions<A extends App = App> {
-  /**
-   * The contract of the application, made by `defineApp`. A client that needs its
-   * types alone names them instead: `createClient<typeof app>(url)`.
-   */
-  app?: A | undefined;
-  /**
-   * What shows the server who is behind the client: its `authenticate` gets it. A
-   * function is asked at each connection; where it fails, the connection is tried again.
-   */
-  token?: TokenSource | undefined;
-  /**
-   * Whether to connect again after a loss.
-   *
-   * @default {true}
-   */
-  reconnect?: boolean | undefined;
-  /**
-   * Milliseconds before the first attempt to connect again; doubled with each further one.
-   *
-   * @default {1000}
-   */
-  reconnectDelayMs?: number | undefined;
-  /**
-   * The longest that the delay grows.
-   *
-   * @default {10000}
-   */
-  reconnectMaxMs?: number | undefined;
-  /**
-   * Milliseconds that a call may take, from `call()` to its answer; `Infinity` for any time.
-   *
-   * @default {10000}
-   */
-  rpcTimeoutMs?: number | undefined;
-  /**
-   * Where writes that are not answered yet, and the last states, outlive the page: the
-   * next client with the same storage shows them at once, offline too, and sends what
-   * was not sent. Two clients at once, as of two tabs: one of them keeps, the other takes
-   * over when that has gone, and keeps nothing until then.
-   *
-   * - What was sent and not answered is sent again under its number: it applies once.
-   * - A mutator is run again, by its name. A recipe cannot be kept: its write is sent as
-   *   the patch that it has made, and refused with `conflict` if others have changed the
-   *   same meanwhile.
-   * - Failures of such writes fire `error`. Calls are not kept.
-   * - What is over `storage.maxBytes` is not kept, and a storage that fails is given up;
-   *   either is told by `error`, once.
-   *
-   * Use one for each server and user: `handle.getState()` shows what was kept before the
-   * server is asked.
-   */
-  storage?: ClientStorage | undefined;
-  /** The class of the socket, where the runtime has none: that of the package `ws` on Node 20. */
-  WebSocket?: WebSocketClass | undefined;
-  /** Time; the runtime's by default. */
-  clock?: ClientClock | undefined;
-  /** Jitter, from 0 up to but not 1; `Math.random` by default. */
-  random?: (() => number) | undefined;
-  /**
-   * Calls `wake` when it is worth trying at once, and returns its undo. By
-   * default that is when a browser is online again or its page visible again.
-   */
-  onWake?: ((wake: () => void) => () => void) | undefined;
-  /** Takes what a listener throws where nobody listens to "error"; the runtime's `reportError`. */
-  reportError?: ((error: unknown) => void) | undefined;
-}
 
 /** The events that the client itself fires, and what their listeners get. */
 export interface ClientEvents {
@@ -138,124 +68,6 @@ export interface CallOptions {
 
 /** Makes the next state of a store; its author knows the state's shape. */
 export type Guess = (state: never) => unknown;
-
-/** How a write is made. */
-export interface WriteOptions {
-  /**
-   * What happens if others have written meanwhile.
-   *
-   * - `"rebase"`: where they wrote to the same place, the write is made again on top.
-   * - `"expectVersion"`: it is refused by `conflict`, with the present `{ version }` as
-   *   the error's data, and this client has that version already.
-   *
-   * @default {"rebase"}
-   */
-  policy?: WritePolicy | undefined;
-}
-
-/** How a mutator is run. */
-export interface MutateOptions extends WriteOptions {
-  /** Full name of the store, where the mutator is for all of a kind, such as `"Room:*"`. */
-  store?: string | undefined;
-}
-
-/**
- * One of any number of handles on a store; all of them on one client share one
- * replica and one subscription on the wire.
- *
- * The state is frozen deeply, and what two versions have in common is shared:
- * an object that is the same by `===` has not changed.
- */
-export interface SubscriptionHandle<T> {
-  /** Full name of the store. */
-  readonly name: string;
-  /**
-   * Version of the state; undefined before the first. It counts mutations, and
-   * begins again at a store that was deleted and made anew.
-   */
-  readonly version: number | undefined;
-  /** When the state was last known to be the server's, in milliseconds since 1970. */
-  readonly lastSyncedAt: number | undefined;
-  /** False only while every change reaches this handle as it is made. */
-  readonly isStale: boolean;
-  /**
-   * Resolves when there is a state; without a server it waits for ever, as
-   * {@linkcode Client.ready} does. Rejects if the server cannot give one, if
-   * the handle is unsubscribed or the client ends before. Nobody has to wait for it.
-   */
-  ready(): Promise<void>;
-  /** The state; undefined before the first. */
-  getState(): T | undefined;
-  /** The state as the server has confirmed it. */
-  getServerState(): T | undefined;
-  /** True once there is a state; it stays, whatever happens to connection and store. */
-  hasData(): boolean;
-  /**
-   * Changes the state by a recipe on a draft, where the store lets clients write. It
-   * shows at once, is sent in order, now or when there is a connection again, and the
-   * promise resolves when it is committed.
-   *
-   * - The recipe is synchronous. It runs again if others wrote to the same place.
-   * - A write that is refused is taken back; the promise rejects, and the client fires
-   *   `error`. Nobody has to wait for the promise.
-   * - Writes have no time-out; `unackedCount` tells how many wait.
-   *
-   * @throws {HeadwaterError} `refused` if there is no state yet, `bad_value` for what
-   * cannot be shared, `limit` if too many wait; then nothing is written.
-   * @throws {TypeError} If the recipe is no function, or returns a promise.
-   */
-  update(
-    recipe: (draft: T) => unknown,
-    options?: WriteOptions,
-  ): Promise<ClientWritten>;
-  /** Replaces the whole state; see {@linkcode SubscriptionHandle.update}. */
-  set(state: T, options?: WriteOptions): Promise<ClientWritten>;
-  /**
-   * Gives some of the state's properties other values, and removes those that are
-   * undefined; see {@linkcode SubscriptionHandle.update}.
-   */
-  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten>;
-  /** Whether there is a change of this client's that can be taken back. */
-  readonly canUndo: boolean;
-  /** Whether one was taken back, and nothing written here since. */
-  readonly canRedo: boolean;
-  /**
-   * Takes the last change back that this client has written to the store, by its
-   * handles, mutators and batches, as a write of its own: what others wrote since
-   * stays. Items of arrays are found again where they are now, by their `id` or their
-   * value. Resolves when it is committed; at once, with undefined, where there is none.
-   *
-   * @throws {HeadwaterError} `conflict` if others have changed the same since.
-   */
-  undo(): Promise<ClientWritten | undefined>;
-  /** Makes the change again that {@linkcode SubscriptionHandle.undo} took back last. */
-  redo(): Promise<ClientWritten | undefined>;
-  /**
-   * Listens to changes of what `selector` makes of the state, with its value now and
-   * before. See below.
-   */
-  listen<S>(
-    id: string,
-    listener: (selected: S, previous: S | undefined) => void,
-    options: ListenerOptions<T, S> & { selector: (state: T) => S },
-  ): () => void;
-  /**
-   * Listens to changes of the state's properties, all or those that are named: gets
-   * those that have changed, with their values now and before (undefined where there
-   * is or was none). Like `onChange` it is called once per message of the server, and
-   * for this client's own writes. A listener with the same `id` on this handle is
-   * replaced. Returns its undo.
-   */
-  listen(
-    id: string,
-    listener: (changed: Partial<T>, previous: Partial<T>) => void,
-    options?: { properties?: readonly (keyof T & string)[] | undefined },
-  ): () => void;
-  /** Removes the listener with that id; returns whether there was one. */
-  unlisten(id: string): boolean;
-  /** Stops updates. The last state can still be read. */
-  unsubscribe(): void;
-}
 
 /**
  * A client of one server, or of many that serve the same stores. Made by

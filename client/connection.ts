@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { decodeDown, encodeFrame, joinFrames } from "../protocol/codec.ts";
+import { decodeDown, encodeUp, joinUp } from "../protocol/client_codec.ts";
 import {
   CLOSE,
   type DownFrame,
@@ -119,7 +119,7 @@ export class Connection {
     if (this.#hasEnded) return;
     this.#expectWelcome();
     // In parts, or a state that takes longer than the heartbeat could never arrive.
-    this.send([encodeFrame({ ...frame, parts: true, own: true })]);
+    this.send([encodeUp({ ...frame, parts: true, own: true })]);
   }
 
   /** Ends it, since there is no hello to be said. */
@@ -130,7 +130,7 @@ export class Connection {
   /** A ping, to be sent at once; `ponged` is called by {@linkcode takePong}. */
   encodePing(ponged: () => void): Uint8Array<ArrayBuffer> {
     this.#pongListeners.push(ponged);
-    return encodeFrame({ type: "ping" });
+    return encodeUp({ type: "ping" });
   }
 
   /** A pong's turn among the frames of its message has come. */
@@ -145,14 +145,14 @@ export class Connection {
     for (let index = 0; index < frames.length; index++) {
       const length = frames[index]!.length;
       if (index > start && bytes + length > this.#messageBytes) {
-        this.#sendMessage(joinFrames(frames.slice(start, index)));
+        this.#sendMessage(joinUp(frames.slice(start, index)));
         start = index;
         bytes = 0;
       }
       bytes += length;
     }
     if (start < frames.length) {
-      this.#sendMessage(joinFrames(frames.slice(start)));
+      this.#sendMessage(joinUp(frames.slice(start)));
     }
   }
 

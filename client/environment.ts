@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { LoadWriting } from "./writing_port.ts";
 
 /** The part of a WebSocket that the client uses; a browser's, Deno's and that of `ws` fit. */
 export interface WebSocketLike {
@@ -57,6 +58,8 @@ export interface Environment {
   readonly onWake: (wake: () => void) => () => void;
   /** Takes what a listener threw where nobody listens to "error". */
   readonly reportError: (error: unknown) => void;
+  /** Loads the part that writes. */
+  readonly loadWriting: LoadWriting;
 }
 
 /** The globals that {@linkcode hostEnvironment} looks for; each may be absent. */
@@ -94,6 +97,8 @@ export function hostEnvironment(): Environment {
     random: Math.random,
     onWake: (wake) => listenForWake(host, wake),
     reportError: (error) => host.reportError?.(error),
+    // Written out, so that bundlers put it into a file of its own.
+    loadWriting: () => import("./writing/mod.ts"),
   };
 }
 

@@ -4,16 +4,20 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import type { SubscriptionHandle, WriteOptions } from "./api.ts";
+import { checkFunction, shown } from "../protocol/shown.ts";
+import { freezeDeep, type Json } from "../protocol/json.ts";
+import type { SubscriptionHandle } from "./handle_api.ts";
 import { Deferred } from "./deferred.ts";
-import { checkFunction } from "../protocol/shown.ts";
-import type { Json } from "../protocol/value.ts";
-import type { Step } from "./pending.ts";
+import type { LateWriting } from "./late_writing.ts";
 import { type ListenerOptions, StateListeners } from "./state_listeners.ts";
 import type { Replicated } from "./replica.ts";
-import type { AnyHandle, Subscription } from "./subscription.ts";
-import type { ClientWritten, WritePolicy } from "./write_request.ts";
-import { mergeStep, recipeStep, setStep } from "./writes.ts";
+import {
+  type AnyHandle,
+  notHereError,
+  type Subscription,
+} from "./subscription.ts";
+import type { ClientWritten, WriteOptions } from "./write_options.ts";
+import type { Writing } from "./writing_port.ts";
 
 /** What a {@linkcode Handle} asks of its owner. */
 export interface HandleOwner {
@@ -21,15 +25,8 @@ export interface HandleOwner {
   guard(run: () => void): void;
   /** The handle wants no more. */
   remove(): void;
-  /** Writes to the store. */
-  write(
-    make: (state: Json) => Step,
-    policy: WritePolicy | undefined,
-  ): Promise<ClientWritten>;
-  /** Takes the last own change back, if there is one. */
-  undo(): Promise<ClientWritten> | undefined;
-  /** Makes the change again that was taken back last, if there is one. */
-  redo(): Promise<ClientWritten> | undefined;
+  /** What it writes with. */
+  writing(): LateWriting;
 }
 
 /** What an unsubscribed handle still shows. */
@@ -44,6 +41,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   readonly #owner: HandleOwner;
   readonly #onChange: ((state: T) => void) | undefined;
   #ready: Deferred<void> | undefined;
+  #ended: Deferred<Error> | undefined;
   readonly #listeners: StateListeners;
   #isFirstDue = false;
   #lastSeen: LastSeen | undefined;
@@ -90,21 +88,44 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 
   update(
     recipe: (draft: T) => unknown,
-    options?: WriteOptions,
+    options: WriteOptions = {},
   ): Promise<ClientWritten> {
     checkFunction(recipe, `Cannot update store "${this.name}": the recipe`);
-    return this.#write(recipeStep(recipe), options);
-  }
-
-  set(state: T, options?: WriteOptions): Promise<ClientWritten> {
-    return this.#write(
-      setStep(state, `state of store "${this.name}"`),
-      options,
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
     );
   }
 
-  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten> {
-    return this.#write(mergeStep(partial as object), options); // a state is an object
+  set(state: T, options: WriteOptions = {}): Promise<ClientWritten> {
+    const what = `state of store "${this.name}"`;
+    const clean = freezeDeep(this.#owner.writing().clean(state, what));
+    if (clean === null || typeof clean !== "object" || Array.isArray(clean)) {
+      throw new TypeError(`Cannot use ${what}: it must be an object`);
+    }
+    return this.#write((writing, store) => writing.set(store, clean, options));
+  }
+
+  merge(
+    partial: Partial<T>,
+    options: WriteOptions = {},
+  ): Promise<ClientWritten> {
+    if (partial === null || typeof partial !== "object") {
+      throw new TypeError(
+        `Cannot merge into store "${this.name}": an object of properties is needed, not ${
+          shown(partial)
+        }`,
+      );
+    }
+    const updates = Object.entries(partial);
+    const recipe = (draft: Record<string, unknown>) => {
+      for (const [name, value] of updates) {
+        if (value === undefined) delete draft[name];
+        else draft[name] = value;
+      }
+    };
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
+    );
   }
 
   getServerState(): T | undefined {
@@ -118,7 +139,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   ready(): Promise<void> {
     if (this.#ready === undefined) {
       this.#ready = new Deferred();
-      if (this.hasData()) this.#ready.resolve();
+      if (this.hasData()) this.#beReady();
       else if (this.#lastSeen) {
         this.#ready.rejectQuietly(unsubscribed(this.name));
       } else if (this.#subscription.error) {
@@ -128,30 +149,45 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#ready.promise;
   }
 
+  ended(): Promise<Error> {
+    if (this.#ended === undefined) {
+      this.#ended = new Deferred();
+      const { error } = this.#subscription;
+      if (this.#lastSeen) this.#ended.resolve(unsubscribed(this.name));
+      else if (error) this.#ended.resolve(error);
+    }
+    return this.#ended.promise;
+  }
+
   unsubscribe(): void {
     if (this.#lastSeen !== undefined) return;
     const { current, syncedAt } = this.#subscription;
     this.#lastSeen = { current, syncedAt };
     this.#isFirstDue = false;
     this.#listeners.clear();
-    this.fail(unsubscribed(this.name));
+    this.end(unsubscribed(this.name));
     this.#owner.remove();
   }
 
   get canUndo(): boolean {
-    return this.#subscription.undo.canUndo;
+    return this.#subscription.overlay?.canUndo ?? false;
   }
 
   get canRedo(): boolean {
-    return this.#subscription.undo.canRedo;
+    return this.#subscription.overlay?.canRedo ?? false;
   }
 
-  undo(): Promise<ClientWritten | undefined> {
-    return this.#owner.undo() ?? Promise.resolve(undefined);
+  // Asynchronous, so that a conflict rejects: it is no mistake of the caller's.
+  async undo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
+      writing.undo(this.#subscription)
+    );
   }
 
-  redo(): Promise<ClientWritten | undefined> {
-    return this.#owner.redo() ?? Promise.resolve(undefined);
+  async redo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
+      writing.redo(this.#subscription)
+    );
   }
 
   listen<S>(
@@ -173,11 +209,20 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   #write(
-    make: (state: Json) => Step,
-    options: WriteOptions = {},
+    write: (writing: Writing, store: Subscription) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     if (this.#lastSeen) throw unsubscribed(this.name);
-    return this.#owner.write(make, options.policy);
+    const store = this.#subscription;
+    if (!store.current) throw notHereError(this.name);
+    return this.#owner.writing().run((writing) => write(writing, store));
+  }
+
+  /** Who waits for a state may write at once: not before the part that writes is there. */
+  #beReady(): void {
+    const ready = this.#ready;
+    const loaded = ready && this.#owner.writing().settled();
+    if (loaded) loaded.then(() => ready.resolve());
+    else ready?.resolve();
   }
 
   /** Shows the state to the listener. */
@@ -185,7 +230,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     // A listener before this one may have unsubscribed it, or destroyed the client.
     if (!this.#subscription.handles.has(this)) return;
     this.#isFirstDue = false;
-    this.#ready?.resolve();
+    this.#beReady();
     const state = this.getState();
     if (state === undefined) return;
     this.#owner.guard(() => this.#onChange?.(state));
@@ -197,6 +242,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     if (this.hasData()) return;
     this.#ready?.rejectQuietly(error);
     this.#ready = undefined;
+  }
+
+  /** Tells those who wait for the end, and for a first state. */
+  end(error: Error): void {
+    this.fail(error);
+    this.#ended?.resolve(error);
   }
 
   get #current(): Replicated | undefined {

@@ -5,21 +5,23 @@
  *
  * @module
  */
-export { createClient } from "./client.ts";
+export { createClient } from "./create_client.ts";
 export type {
   CallOptions,
   Client,
   ClientEvents,
-  ClientOptions,
   ClientStatus,
-  ClientWritten,
   Guess,
-  ListenerOptions,
+} from "./api.ts";
+export type { ClientOptions } from "./client_options.ts";
+export type { SubscriptionHandle } from "./handle_api.ts";
+export type { ListenerOptions } from "./state_listeners.ts";
+export type {
+  ClientWritten,
   MutateOptions,
-  SubscriptionHandle,
   WriteOptions,
   WritePolicy,
-} from "./api.ts";
+} from "./write_options.ts";
 export type { TokenSource } from "./credentials.ts";
 export type { ClientStorage } from "./storage.ts";
 export type {

@@ -10,13 +10,16 @@ import type {
   SnapshotFrame,
 } from "../protocol/frames.ts";
 import { applyPatch, type Patch } from "../protocol/patch.ts";
-import { freezeDeep, type Json } from "../protocol/value.ts";
+import { freezeDeep, type Json } from "../protocol/json.ts";
 
 /** A state and where in the store's history it stands. Never changed, only replaced. */
 export interface Replicated extends ResumeToken {
   /** The state, frozen deeply. */
   readonly state: Json;
 }
+
+/** What brings a state, or a change of it. */
+export type StateFrame = SnapshotFrame | ResumeFrame | PatchFrame;
 
 /** What became of a frame; `"gap"`: it does not fit, and something is missing. */
 export type ReplicaOutcome = "changed" | "ignored" | "gap";
@@ -50,6 +53,22 @@ export class Replica {
   restore(kept: Replicated): void {
     this.#current = { ...kept, state: freezeDeep(kept.state) };
     this.#isBroken = false;
+  }
+
+  /**
+   * Takes any of them.
+   *
+   * @throws {HeadwaterError} `bad_patch` if it cannot be applied; then only a snapshot helps.
+   */
+  apply(frame: StateFrame): ReplicaOutcome {
+    switch (frame.type) {
+      case "snap":
+        return this.snapshot(frame);
+      case "resume":
+        return this.resume(frame);
+      case "patch":
+        return this.patch(frame);
+    }
   }
 
   /** Takes a whole state, unless it is older than this one. */

@@ -4,8 +4,14 @@
  *
  * @module
  */
-import type { Json } from "../protocol/value.ts";
+import type { Json } from "../protocol/json.ts";
 import type { Deferred } from "./deferred.ts";
+
+/** Longer than any server's limit for names; such a frame could end the connection. */
+export const LONGEST_NAME = 4096;
+
+/** Requests that may wait for their answer at once. */
+export const MAX_PENDING = 10_000;
 
 /** What a request says of itself when it is sent. */
 export interface Sending {
@@ -68,6 +74,11 @@ export interface Journal {
   readonly isOn: boolean;
   /** Whether a request that lasts may be sent: it is kept with its number, or will not be kept. */
   isSafe(request: PendingRequest): boolean;
+  /**
+   * Gives numbers to it and to what may be sent behind it, up to `most` in all, and
+   * keeps them with these.
+   */
+  number(request: PendingRequest, most: number): void;
   /** Whether a later client may send it. */
   isKept(request: PendingRequest): boolean;
   /** What there is to be kept has changed. */

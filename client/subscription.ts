@@ -8,20 +8,11 @@ import {
   type ErrorCode,
   HeadwaterError,
 } from "../protocol/errors.ts";
-import type {
-  PatchFrame,
-  ResumeFrame,
-  SnapshotFrame,
-  SubscribeFrame,
-  UnsubscribeFrame,
-} from "../protocol/frames.ts";
+import type { SubscribeFrame, UnsubscribeFrame } from "../protocol/frames.ts";
 import type { ClientClock, ClientTimer } from "./environment.ts";
-import type { Json } from "../protocol/value.ts";
-import type { PendingRequest } from "./request.ts";
-import { type Base, Pending, type PendingEntry } from "./pending.ts";
-import { Replica, type ReplicaOutcome, type Replicated } from "./replica.ts";
-import { UndoStack } from "./undo.ts";
-import { notHereError } from "./write_request.ts";
+import type { Json } from "../protocol/json.ts";
+import { Replica, type Replicated, type StateFrame } from "./replica.ts";
+import type { Overlay } from "./writing_port.ts";
 
 /** What a {@linkcode Subscription} asks of its owner. */
 export interface SubscriptionOwner {
@@ -43,6 +34,8 @@ export interface AnyHandle {
   deliver(): void;
   /** Rejects those who wait for a first state. */
   fail(error: Error): void;
+  /** Nothing comes any more. */
+  end(error: Error): void;
 }
 
 /** Where a subscription stands. */
@@ -73,19 +66,12 @@ export class Subscription {
   readonly handles: Set<AnyHandle> = new Set();
   /** Number of the store on the connection; kept by the registry. */
   store: number | undefined;
+  /** What was written here, if anything was; kept by who writes. */
+  overlay: Overlay | undefined;
   readonly #owner: SubscriptionOwner;
-  /** What was written here and can be taken back. */
-  readonly undo = new UndoStack();
   readonly #replica = new Replica();
   #phase: Phase = { name: "offline" };
-  #pending: Pending | undefined;
-  /** Entries that the next frame contains. */
-  #landed = 0;
-  /** Requests that were applied, and are not in the state yet. */
-  #confirmed: PendingRequest[] = [];
   #told: Json | undefined;
-  /** What a write was made on that was refused last. */
-  #refusedOn: Replicated | undefined;
   #failures = 0;
   #syncedAt: number | undefined;
 
@@ -101,12 +87,7 @@ export class Subscription {
 
   /** The state with what is pending here; undefined before the first. */
   get shown(): Json | undefined {
-    return this.#pending ? this.#pending.state : this.current?.state;
-  }
-
-  /** What is pending here, if anything. */
-  get pending(): Pending | undefined {
-    return this.#pending;
+    return this.overlay ? this.overlay.state : this.current?.state;
   }
 
   /** Whether there is something that the listeners have not been shown. */
@@ -115,11 +96,6 @@ export class Subscription {
     const isNews = shown !== this.#told;
     this.#told = shown;
     return isNews;
-  }
-
-  /** Where the server's state stands. */
-  get base(): Base {
-    return this.current ?? { epoch: "", version: 0 };
   }
 
   /** False only while every change arrives. */
@@ -151,89 +127,41 @@ export class Subscription {
   }
 
   /** Applies what the server sent. */
-  apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): void {
+  apply(frame: StateFrame): void {
     try {
       const wasBroken = this.#replica.isBroken;
-      const outcome = this.#applyToReplica(frame);
+      const outcome = this.#replica.apply(frame);
       if (outcome === "gap") {
         return this.#askAgain(frame.type);
       }
       // A snapshot mends a broken replica, and the next patch may break it again: if
       // that counted as success, a server with such a fault were asked without a pause.
       if (!wasBroken) this.#failures = 0;
-      if (frame.type !== "patch") {
-        this.#enter({ name: "live" });
-        this.#landed += this.#pending?.take(this.#confirmed.splice(0)) ?? 0;
-      }
-      this.#arrive(frame, outcome);
+      if (frame.type !== "patch") this.#enter({ name: "live" });
+      this.overlay?.arrive(frame, outcome);
     } catch (error) {
       this.#owner.fail(error as Error); // applyPatch() throws nothing but errors
       this.#askAgain(frame.type);
     }
   }
 
-  /** Puts a write or a guess on top of what is shown. */
-  addEntry(entry: PendingEntry): void {
-    const { current } = this;
-    if (!current) throw notHereError(this.name);
-    const pending = this.#pending ?? new Pending(current.state);
-    pending.add(entry);
-    this.#pending = pending;
-  }
-
-  /**
-   * Goes on with what an earlier client had: the state, and the writes that it shows
-   * on top, which were made on just that. A newer state that is here stays.
-   */
+  /** Goes on with the state that an earlier client had, unless a newer one is here. */
   restore(
-    { state: kept, syncedAt, entries }: {
+    { state: kept, syncedAt }: {
       readonly state: Replicated;
       readonly syncedAt: number;
-      readonly entries: readonly PendingEntry[];
     },
   ): void {
     const { current } = this;
     const isNewer = !current ||
       current.epoch === kept.epoch && current.version < kept.version;
-    if (isNewer) {
-      this.#replica.restore(kept);
-      this.#syncedAt ??= syncedAt;
-      if (current) this.#pending?.arrive(kept.state, undefined, false);
-    }
-    if (entries.length === 0) return;
-    const pending = new Pending(kept.state);
-    pending.adopt(entries);
-    pending.presumeSent(this.name, kept);
-    const { state, version } = this.current!; // that, or what was newer
-    if (version !== kept.version) {
-      for (const entry of entries) entry.isBeaten = true;
-    }
-    const present = this.#pending ?? new Pending(state);
-    present.adopt(entries);
-    this.#pending = present;
+    if (!isNewer) return;
+    this.#replica.restore(kept);
+    this.#syncedAt ??= syncedAt;
+    if (current) this.overlay?.replaced();
   }
 
-  /** The next frame contains these calls and writes. */
-  own(calls: readonly number[]): void {
-    this.#landed += this.#pending?.land(calls) ?? 0;
-  }
-
-  /**
-   * A request was applied. Where nothing arrives just now it stays until something does:
-   * what was made on top of it would else be made again without it.
-   */
-  confirm(request: PendingRequest): void {
-    if (this.isRetrying || this.isAsking) this.#confirmed.push(request);
-    else this.drop(request);
-  }
-
-  /** Takes a request out that was not applied. */
-  drop(request: PendingRequest): void {
-    this.#pending?.drop(request);
-    this.#trim();
-  }
-
-  /** Whether nothing was asked for on this connection. */
+  /** Whether nothing was asked for on this connection: if there is one, nobody looks at it. */
   get isOffline(): boolean {
     return this.#phase.name === "offline";
   }
@@ -246,22 +174,6 @@ export class Subscription {
   /** Whether the server could not serve it, and is asked again later. */
   get isRetrying(): boolean {
     return this.#phase.name === "retrying";
-  }
-
-  /** Whether nothing comes any more while there is a connection: nobody looks at it. */
-  get isLeft(): boolean {
-    return this.#phase.name === "offline";
-  }
-
-  /** A request's writes were refused as they were, and are to be made anew. */
-  refuse(request: PendingRequest, entries: readonly PendingEntry[]): void {
-    const { current } = this;
-    if (!current) return; // they were made on a state
-    // What they were refused for comes before the refusal: if nothing has, it was lost.
-    if (this.#refusedOn === current && this.#phase.name === "live") this.ask();
-    this.#refusedOn = current;
-    this.#pending ??= new Pending(current.state);
-    this.#pending.refuse(request, entries);
   }
 
   /** The server cannot serve it, now or ever. */
@@ -282,44 +194,7 @@ export class Subscription {
   /** It is over. */
   end(error: Error): void {
     this.#enter({ name: "ended", error });
-    this.fail(error);
-  }
-
-  #applyToReplica(
-    frame: SnapshotFrame | ResumeFrame | PatchFrame,
-  ): ReplicaOutcome {
-    switch (frame.type) {
-      case "snap":
-        return this.#replica.snapshot(frame);
-      case "resume":
-        return this.#replica.resume(frame);
-      case "patch":
-        return this.#replica.patch(frame);
-    }
-  }
-
-  /** Puts what is pending on top of what has come. */
-  #arrive(
-    frame: SnapshotFrame | ResumeFrame | PatchFrame,
-    outcome: ReplicaOutcome,
-  ): void {
-    const landed = this.#landed;
-    this.#landed = 0;
-    const { current } = this;
-    if (!this.#pending || !current) return;
-    if (outcome !== "changed") {
-      if (landed > 0) this.#pending.arrive(current.state, [], true);
-    } else if (frame.type === "snap") {
-      this.#pending.arrive(current.state, undefined, false);
-    } else {
-      const isOwn = landed === frame.version - frame.from;
-      this.#pending.arrive(current.state, frame.patch, isOwn);
-    }
-    this.#trim();
-  }
-
-  #trim(): void {
-    if (this.#pending?.isEmpty) this.#pending = undefined;
+    for (const handle of this.handles) handle.end(error);
   }
 
   #askAgain(after: "snap" | "resume" | "patch"): void {
@@ -345,4 +220,13 @@ export class Subscription {
     }
     this.#phase = phase;
   }
+}
+
+/** The error for a write to a store of which there is nothing here yet. */
+export function notHereError(name: string): HeadwaterError {
+  return new HeadwaterError(
+    "refused",
+    `Cannot write to store "${name}": its state is not here yet; await ready() before`,
+    { outcome: "notSent" },
+  );
 }

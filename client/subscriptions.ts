@@ -4,26 +4,22 @@
  * @module
  */
 import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
-import type {
-  PatchFrame,
-  ResumeFrame,
-  SnapshotFrame,
-} from "../protocol/frames.ts";
 import { Handle } from "./handle.ts";
-import type { KeptState } from "./kept_records.ts";
+import type { LateWriting } from "./late_writing.ts";
+import type { StateFrame } from "./replica.ts";
 import {
   type AnyHandle,
   Subscription,
   type SubscriptionOwner,
 } from "./subscription.ts";
-import type { Writes } from "./writes.ts";
+import type { KeptState } from "./writing_port.ts";
 
 /** What {@linkcode Subscriptions} asks of its owner. */
 export interface SubscriptionsOwner extends SubscriptionOwner {
   /** Runs a listener; what it throws stops nobody else. */
   guard(run: () => void): void;
   /** What handles write with. */
-  readonly writes: () => Writes;
+  readonly writing: () => LateWriting;
   /** The subscription to a store is over for good. */
   ended(name: string): void;
   /** Runs `passed` when whatever the server sends has seen all that was sent before this. */
@@ -124,7 +120,7 @@ export class Subscriptions {
   }
 
   /** Applies one frame; {@linkcode publish} tells the listeners. */
-  apply(frame: SnapshotFrame | ResumeFrame | PatchFrame): void {
+  apply(frame: StateFrame): void {
     const subscription = frame.type === "patch"
       ? this.#byNumber.get(frame.store)
       : this.#named(frame.name);
@@ -136,7 +132,7 @@ export class Subscriptions {
 
   /** The next frame of a store contains these calls and writes of this client. */
   own(name: string, calls: readonly number[]): void {
-    this.#named(name)?.own(calls);
+    this.#named(name)?.overlay?.own(calls);
   }
 
   /** The subscription to a store that has a state, if there is one. */
@@ -206,10 +202,7 @@ export class Subscriptions {
     const handle = new Handle(subscription, onChange, {
       guard: (run) => this.#owner.guard(run),
       remove: () => this.#detach(handle, subscription),
-      write: (make, policy) =>
-        this.#owner.writes().write(subscription, make, policy),
-      undo: () => this.#owner.writes().undo(subscription),
-      redo: () => this.#owner.writes().redo(subscription),
+      writing: this.#owner.writing,
     });
     subscription.handles.add(handle);
     return handle;
@@ -222,8 +215,9 @@ export class Subscriptions {
 
   /** Leaves a store that nobody looks at, once it has nothing to be made again. */
   #release(subscription: Subscription): void {
-    const { handles, error, pending, name } = subscription;
-    if (handles.size > 0 || error !== undefined || pending) return;
+    const { handles, error, overlay, name } = subscription;
+    if (handles.size > 0 || error !== undefined) return;
+    if (overlay?.isEmpty === false) return;
     if (this.#byName.get(name) !== subscription) return;
     this.#forget(subscription);
     subscription.disconnected();
@@ -271,5 +265,5 @@ function show(
   subscription: Subscription,
   { state, savedAtMs: syncedAt }: KeptState,
 ): void {
-  subscription.restore({ state, syncedAt, entries: [] });
+  subscription.restore({ state, syncedAt });
 }

@@ -5,6 +5,17 @@
  */
 import * as esbuild from "esbuild";
 import type { Page, Server } from "@headwater/sync/server";
+import { browserPackages } from "./browser_packages.ts";
+
+/** How a page is bundled. */
+export interface BundleOptions {
+  /** The module that it begins with. */
+  readonly main?: string;
+  /** Whether its packages say what they find suspicious, as they do in development. */
+  readonly isDevelopment?: boolean;
+  /** Who reads files that are no TypeScript. */
+  readonly plugins?: readonly esbuild.Plugin[];
+}
 
 /**
  * Bundles `main.ts` and `style.css` beside an `index.html`, for the option `pages`
@@ -12,18 +23,22 @@ import type { Page, Server } from "@headwater/sync/server";
  */
 export async function bundlePage(
   folder: URL,
+  { main = "main.ts", isDevelopment = false, plugins = [] }: BundleOptions = {},
 ): Promise<Record<string, Page>> {
   const html = await Deno.readTextFile(new URL("index.html", folder));
+  const mode = isDevelopment ? "development" : "production";
   try {
     const { outputFiles } = await esbuild.build({
-      entryPoints: ["main.ts", "style.css"].map((name) => pathOf(name, folder)),
+      entryPoints: [main, "style.css"].map((name) => pathOf(name, folder)),
       outdir: "/",
       bundle: true,
-      minify: true,
+      minify: !isDevelopment,
+      jsx: "automatic",
+      define: { "process.env.NODE_ENV": JSON.stringify(mode) },
       write: false,
       format: "esm",
       target: "es2022",
-      plugins: [importMap],
+      plugins: [...plugins, browserPackages],
     });
     const [script, style] = outputFiles.map(({ text }) => text);
     return {
@@ -47,18 +62,6 @@ export async function serve(server: Server, name: string): Promise<void> {
     Deno.addSignalListener(signal, () => void server.close());
   }
 }
-
-/** Finds packages as Deno does: by the imports of `deno.json`. */
-const importMap: esbuild.Plugin = {
-  name: "import-map",
-  setup(build) {
-    build.onResolve(
-      { filter: /^[@\w]/ },
-      ({ path, kind }) =>
-        kind === "entry-point" ? undefined : { path: pathOf(path) },
-    );
-  },
-};
 
 /** The file that a package, or a path from a folder, stands for. */
 function pathOf(specifier: string, folder?: URL): string {

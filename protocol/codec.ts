@@ -5,10 +5,10 @@
  * @module
  */
 import { decode, Encoder } from "@msgpack/msgpack";
-import { toDownFrame, toSnapshotHead } from "./down_frame_maps.ts";
+import { toSnapshotHead } from "./down_frame_maps.ts";
 import { toErrorBody } from "./error_body.ts";
 import { HeadwaterError, LimitError } from "./errors.ts";
-import { type FrameMap, isMap } from "./frame_fields.ts";
+import { type FrameMap, isMap, type SentMap } from "./frame_fields.ts";
 import { toFrameMap } from "./frame_maps.ts";
 import type {
   DownFrame,
@@ -20,8 +20,10 @@ import type { Limits } from "./limits.ts";
 import { keyDecoder } from "./key_decoder.ts";
 import { type Fault, scanValue } from "./scan.ts";
 import { findEntries } from "./scan_shape.ts";
-import { toUpFrame } from "./up_frame_maps.ts";
+import { toUpFrame } from "./up_frame_reader.ts";
 import { type Json, pointer } from "./value.ts";
+
+export { decodeDown } from "./client_codec.ts";
 
 /** Nesting that bytes of our own may have, log and server alike; the stack bears it. */
 const WIDE_DEPTH = 512;
@@ -151,38 +153,6 @@ export function decodeUp(
 }
 
 /**
- * Reads a message from a server. Frames of a type that is not known are left out.
- *
- * @throws {HeadwaterError} `bad_frame`, `bad_value` or `bad_patch`: the connection ends.
- */
-export function decodeDown(message: Uint8Array): DownFrame[] {
-  const frames: DownFrame[] = [];
-  let start = 0;
-  do {
-    const { end, fault, isDelicate } = scanValue(message, {
-      start,
-      depth: WIDE_DEPTH,
-      nodes: Infinity,
-    });
-    if (fault !== undefined) {
-      throw toError(fault, { depth: WIDE_DEPTH, nodes: Infinity });
-    }
-    const frame = toDownFrame(
-      decodeMap(message.subarray(start, end), isDelicate),
-    );
-    if (frame?.type === "parts" && end - start < message.length) {
-      throw new HeadwaterError(
-        "bad_frame",
-        "Cannot read parts frame: it is not alone in its message",
-      );
-    }
-    if (frame !== undefined) frames.push(frame);
-    start = end;
-  } while (start < message.length);
-  return frames;
-}
-
-/**
  * Reads all of a frame but its refused arguments or writes; throws where it is
  * refused for something else.
  */
@@ -254,7 +224,7 @@ class Writer {
   }
 
   /** Writes into a buffer that is shared if the frame is small. */
-  writeFrame(map: FrameMap): Uint8Array<ArrayBuffer> {
+  writeFrame(map: SentMap): Uint8Array<ArrayBuffer> {
     const borrowed = this.#encoder.encodeSharedRef(map);
     const bytes = this.take(borrowed.length);
     bytes.set(borrowed);

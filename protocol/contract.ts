@@ -6,7 +6,7 @@
  */
 import { checkContract } from "./contract_check.ts";
 import type { InputOf, OutputOf, Schema } from "./schema.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /** What the states of one definition must be, now and where they are older. */
 export interface StateRules {

@@ -4,8 +4,8 @@
  *
  * @module
  */
+import type { Json } from "./json.ts";
 import { FIXED_LIMITS } from "./limits.ts";
-import type { Json } from "./value.ts";
 
 /** What an error is about, for programs. */
 export type ErrorCode =

@@ -4,16 +4,14 @@
  *
  * @module
  */
-import {
-  type ErrorBody,
-  type ErrorCode,
-  HeadwaterError,
-  type Outcome,
-} from "./errors.ts";
-import type { Json } from "./value.ts";
+import { type ErrorBody, HeadwaterError } from "./errors.ts";
+import type { Json } from "./json.ts";
 
 /** A frame as MessagePack gives it: single letters and values. */
 export type FrameMap = { readonly [letter: string]: Json };
+
+/** The same as it is to be sent: fields that are undefined are left out. */
+export type SentMap = { readonly [letter: string]: Json | undefined };
 
 /** The fields of one frame. Every method throws `bad_frame` where the field is not as it must be. */
 export class FrameFields {
@@ -43,17 +41,6 @@ export class FrameFields {
     throw this.#misfit(letter, `an integer of at least ${least}`);
   }
 
-  /** An array of integers from 1. */
-  numbers(letter: string): readonly number[] {
-    const value = this.#map[letter];
-    if (
-      Array.isArray(value) && value.every((item) => isUint(item) && item > 0)
-    ) {
-      return value;
-    }
-    throw this.#misfit(letter, "an array of integers of at least 1");
-  }
-
   /** An array. */
   array(letter: string): readonly Json[] {
     const value = this.#map[letter];
@@ -78,31 +65,6 @@ export class FrameFields {
     const value = this.#map[letter];
     if (typeof value === "boolean") return value;
     throw this.#misfit(letter, "true or false");
-  }
-
-  /** An error body. */
-  error(letter: string): ErrorBody {
-    const value = this.#map[letter];
-    if (!isMap(value)) throw this.#misfit(letter, "an error");
-    const { c: code, m: message, p: path, d: data, o: outcome, i: id } = value;
-    if (typeof code !== "string" || typeof message !== "string") {
-      throw this.#misfit(letter, "an error");
-    }
-    if (path !== undefined && typeof path !== "string") {
-      throw this.#misfit(letter, "an error");
-    }
-    if (id !== undefined && typeof id !== "string") {
-      throw this.#misfit(letter, "an error");
-    }
-    return {
-      // A code that a newer server made is shown as it came: programs have a default case anyway.
-      code: code as ErrorCode,
-      message,
-      ...(path !== undefined && { path }),
-      ...(data !== undefined && { data }),
-      ...(outcome !== undefined && { outcome: toOutcome(outcome) }),
-      ...(id !== undefined && { id }),
-    };
   }
 
   /** The error for fields that cannot stand together. */
@@ -144,11 +106,6 @@ export function isMap(
   value: Json | undefined,
 ): value is { readonly [key: string]: Json } {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** An outcome of another kind, of a newer server, promises nothing. */
-function toOutcome(value: Json): Outcome {
-  return value === "notSent" || value === "notApplied" ? value : "unknown";
 }
 
 function describe(value: Json | undefined): string {

@@ -7,7 +7,7 @@
  */
 import type { ErrorBody } from "./errors.ts";
 import type { Patch } from "./patch.ts";
-import type { Json } from "./value.ts";
+import type { Json } from "./json.ts";
 
 /**
  * Version of the wire protocol.

@@ -99,10 +99,20 @@ export const FIXED_LIMITS: ReadonlySet<string> = new Set([
   "writesPerCall",
 ]);
 
+/** The default of `depth`, and the nesting of what is shared without a server. */
+export const DEFAULT_DEPTH = 64;
+
+/**
+ * Values in one that is shared without a server. No honest state comes near it (64 MiB of
+ * state would need values of six bytes). What it ends is a value that holds the same
+ * object many times over at every level: thirty such levels would be a billion copies.
+ */
+export const MOST_NODES = 10_000_000;
+
 /** The default of every limit. */
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   messageBytes: 256 * 1024,
-  depth: 64,
+  depth: DEFAULT_DEPTH,
   nodes: 100_000,
   nameLength: 200,
   stateBytes: 64 * 1024 * 1024,

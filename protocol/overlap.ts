@@ -5,7 +5,7 @@
  * @module
  */
 import type { Patch, PatchOp } from "./patch.ts";
-import type { Path } from "./value.ts";
+import type { Path } from "./json.ts";
 
 /**
  * Whether `later`, made on a state without `earlier`, means the same on the state

@@ -1,12 +1,11 @@
 /**
- * Patches in the compact form that memory, log and wire use: apply, invert,
- * compose, encode and decode. `json_patch.ts` has the RFC 6902 form. This
- * module is browser compatible.
+ * Patches in the compact form that memory, log and wire use: apply, invert and
+ * compose. `patch_codec.ts` has the form of log and wire, `json_patch.ts` that of
+ * RFC 6902. This module is browser compatible.
  *
  * @module
  */
-import { HeadwaterError, LimitError } from "./errors.ts";
-import { DEFAULT_LIMITS } from "./limits.ts";
+import { HeadwaterError } from "./errors.ts";
 import {
   freezeDeep,
   isForbiddenKey,
@@ -14,7 +13,7 @@ import {
   type Path,
   type PathSegment,
   pointer,
-} from "./value.ts";
+} from "./json.ts";
 
 export type { Path, PathSegment };
 
@@ -313,80 +312,4 @@ export function composePatches(patches: readonly Patch[]): Patch {
     }
   }
   return composed;
-}
-
-const CODES = { add: 1, remove: 2 } as const;
-
-/**
- * Writes a patch in its wire form: for each step its code (1 add, 2 remove, none
- * for replace), its path, and its value unless it removes, all in one flat array.
- */
-export function encodePatch(patch: Patch): Json {
-  const flat: Json[] = [];
-  for (const op of patch) {
-    if (op.op !== "replace") flat.push(CODES[op.op]);
-    flat.push(op.path);
-    if (op.op !== "remove") flat.push(op.value);
-  }
-  return flat;
-}
-
-/** Array indexes end one below the largest length. */
-const MAX_INDEX = 2 ** 32 - 2;
-
-/**
- * Reads a patch from its wire form and checks its steps and paths. The values in
- * it are taken as they are: they have come through the codec, or go through
- * `cleanValue` next.
- *
- * @throws {HeadwaterError} `bad_patch` if it is no patch.
- * @throws {LimitError} If a path is longer than values may be deep.
- */
-export function decodePatch(json: unknown): Patch {
-  if (!Array.isArray(json)) throw malformed("it is not an array");
-  const patch: PatchOp[] = [];
-  let at = 0;
-  while (at < json.length) {
-    const op = Array.isArray(json[at]) ? "replace" : decodeCode(json[at], at++);
-    const path = decodePath(json[at], at);
-    at++;
-    if (op === "remove") {
-      patch.push({ op, path });
-      continue;
-    }
-    if (at >= json.length) throw malformed("the last value is missing");
-    patch.push({ op, path, value: json[at++] as Json }); // see above: values are checked elsewhere
-  }
-  return patch;
-}
-
-function decodeCode(code: unknown, at: number): "add" | "remove" {
-  if (code === CODES.add) return "add";
-  if (code === CODES.remove) return "remove";
-  throw malformed(`element ${at} is neither a path nor a code`);
-}
-
-function decodePath(path: unknown, at: number): Path {
-  if (!Array.isArray(path)) throw malformed(`element ${at} is not a path`);
-  if (path.length > DEFAULT_LIMITS.depth) {
-    throw new LimitError(
-      "read a patch",
-      "depth",
-      DEFAULT_LIMITS.depth,
-      path.length,
-    );
-  }
-  for (const segment of path) {
-    const isFine = typeof segment === "string"
-      ? segment.isWellFormed() && !isForbiddenKey(segment)
-      : Number.isInteger(segment) && segment >= 0 && segment <= MAX_INDEX;
-    if (!isFine) {
-      throw malformed(`element ${at} has a segment that is not allowed`);
-    }
-  }
-  return path;
-}
-
-function malformed(why: string): HeadwaterError {
-  return new HeadwaterError("bad_patch", `Cannot read a patch: ${why}`);
 }

@@ -15,8 +15,7 @@ import {
 } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
-import type { Session } from "./session.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Begun, Sessions } from "./sessions.ts";
 import type { Definitions } from "./stores/definitions.ts";
 import { type AccessContext, userIdOf } from "./stores/writer.ts";
 import type { StoreRules } from "./store_rules.ts";
@@ -40,9 +39,7 @@ export interface AccessOptions {
 }
 
 /** What a hello is answered with. */
-export interface Greeting {
-  readonly session: Session;
-  readonly resumed: boolean;
+export interface Greeting extends Begun {
   readonly user: Json;
 }
 

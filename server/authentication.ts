@@ -8,6 +8,7 @@ import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import { cleanValue, freezeDeep, type Json } from "../protocol/value.ts";
 import type { CallScopes } from "./call_scope.ts";
+import { Errand } from "./errand.ts";
 import type { Failures } from "./failures.ts";
 import type { Clock } from "./ports.ts";
 import { userIdOf } from "./stores/writer.ts";
@@ -104,8 +105,10 @@ export class Authentication {
       }));
     try {
       // In a function of its own, so that what it throws at once rejects.
-      const asked = scopes.exit(async () =>
-        toVerdict(await authenticate(request, credentials))
+      const errand = new Errand("authenticate", credentials.clientId);
+      const asked = scopes.runErrand(
+        errand,
+        async () => toVerdict(await authenticate(request, credentials)),
       );
       return await Promise.race([asked, late.promise]);
     } catch (error) {

@@ -146,7 +146,7 @@ async function runHandler(
       oldest: Math.min(frame.oldest, session.oldestRunning),
     },
     { clientId, user },
-    { isResent: frame.resent === true },
+    { isResent: frame.resent === true, what: `function "${frame.name}"` },
   );
   const context = contextOf(env, caller, frame);
   scope.newId = context.id;
@@ -172,6 +172,8 @@ async function runHandler(
       }),
     };
     return { ...result, written: scope.written, isAborted };
+  } finally {
+    scope.end();
   }
   return { ...result, written: scope.written };
 }

@@ -9,7 +9,7 @@ import { shown } from "../protocol/shown.ts";
 import { checkKvLocation } from "./kv_location.ts";
 import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
 import { checkKinds, type Kind } from "./option_kinds.ts";
-import type { ListenOptions, ServerOptions } from "./options.ts";
+import type { AttachOptions, ListenOptions, ServerOptions } from "./options.ts";
 
 const SERVER_OPTIONS: Readonly<Record<keyof ServerOptions, Kind>> = {
   app: "object",
@@ -31,6 +31,11 @@ const LISTEN_OPTIONS: Readonly<Record<keyof ListenOptions, Kind>> = {
   cert: "string",
   key: "string",
   transport: "string",
+};
+
+const ATTACH_OPTIONS: Readonly<Record<keyof AttachOptions, Kind>> = {
+  path: "string",
+  heartbeatMs: "number",
 };
 
 /** The least value of a limit, where that is not 0 for a time and 1 for anything else. */
@@ -99,25 +104,16 @@ export function checkServerOptions(options: ServerOptions): Limits {
 export function checkListenOptions(options: ListenOptions): void {
   const action = "Cannot listen";
   checkKinds(action, options, LISTEN_OPTIONS);
-  const { port = 0, host, path, heartbeatMs = 0, transport } = options;
+  const { port = 0, host, transport } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new RangeError(
       `${action}: port must be a whole number from 0 to 65535, not ${port}`,
     );
   }
-  if (!Number.isSafeInteger(heartbeatMs) || heartbeatMs < 0) {
-    throw new RangeError(
-      `${action}: heartbeatMs must be a whole number from 0, not ${heartbeatMs}`,
-    );
-  }
+  checkPathAndHeartbeat(action, options);
   if (host === "") {
     throw new RangeError(
       `${action}: host must be a name or an address, not ""`,
-    );
-  }
-  if (path !== undefined && !path.startsWith("/")) {
-    throw new RangeError(
-      `${action}: path must begin with "/", found ${shown(path)}`,
     );
   }
   if (
@@ -135,6 +131,44 @@ export function checkListenOptions(options: ListenOptions): void {
     const missing = options.cert === undefined ? "cert" : "key";
     throw new TypeError(
       `${action}: cert and key are used together, and ${missing} is missing`,
+    );
+  }
+}
+
+/**
+ * Checks what is given to `Server.attach()`.
+ *
+ * @throws As {@linkcode checkServerOptions}.
+ */
+export function checkAttachOptions(
+  httpServer: unknown,
+  options: AttachOptions,
+): void {
+  const action = "Cannot attach";
+  const { on, off, listeners } = Object(httpServer);
+  if (![on, off, listeners].every((method) => typeof method === "function")) {
+    throw new TypeError(
+      `${action}: it takes a server of node:http or node:https, not ${
+        shown(httpServer)
+      }`,
+    );
+  }
+  checkKinds(action, options, ATTACH_OPTIONS);
+  checkPathAndHeartbeat(action, options);
+}
+
+function checkPathAndHeartbeat(
+  action: string,
+  { path, heartbeatMs = 0 }: AttachOptions,
+): void {
+  if (!Number.isSafeInteger(heartbeatMs) || heartbeatMs < 0) {
+    throw new RangeError(
+      `${action}: heartbeatMs must be a whole number from 0, not ${heartbeatMs}`,
+    );
+  }
+  if (path !== undefined && !path.startsWith("/")) {
+    throw new RangeError(
+      `${action}: path must begin with "/", found ${shown(path)}`,
     );
   }
 }

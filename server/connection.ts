@@ -5,8 +5,7 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
-import { toErrorBody } from "../protocol/error_body.ts";
-import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
@@ -59,16 +58,19 @@ export interface ConnectionHost {
   ended(connection: Connection): void;
   /** Something failed that should not have; what the client is told of it. */
   failed(connection: Connection, error: unknown, what: string): ErrorBody;
+  /** The same for what may have been refused on purpose. */
+  explain(connection: Connection, error: unknown, what: string): ErrorBody;
 }
 
 /** See the module's documentation. */
 export class Connection
   implements SocketEvents, SubscriptionOwner, InboxOwner, OutboxOwner, Member {
-  readonly info: ConnectionInfo;
   readonly outbox: Outbox;
   readonly subscriptions = new Map<string, Subscription>();
   /** Calls that run. */
   readonly calls = new RunningCalls();
+  /** Whether the client has proven that it was here before, over the same KV. */
+  isKnown = false;
   /** Whether the client is told which of its own calls a frame shows. */
   showsOwn = false;
   /** Who is behind it, as far as that is known. */
@@ -85,7 +87,7 @@ export class Connection
   /** Answers that wait until the caller's subscriptions show what they promise. */
   #held: Answer[] = [];
   #session: Session | undefined;
-  #user: Json = null;
+  #info: ConnectionInfo;
   /** Subscriptions that were answered. */
   readonly #followed = new Set<Subscription>();
   #helloTimer: Timer | undefined;
@@ -93,8 +95,12 @@ export class Connection
   #isClosed = false;
 
   /** Takes over an open socket. */
-  constructor(socket: Socket, info: ConnectionInfo, host: ConnectionHost) {
-    this.info = info;
+  constructor(
+    socket: Socket,
+    address: string | undefined,
+    host: ConnectionHost,
+  ) {
+    this.#info = { address, user: null };
     this.#socket = socket;
     this.#host = host;
     this.outbox = new Outbox(socket, this, host.outboxes);
@@ -122,13 +128,18 @@ export class Connection
     return this.#isClosed;
   }
 
+  /** What the application is told of it. */
+  get info(): ConnectionInfo {
+    return this.#info;
+  }
+
   /** The user behind it; null for nobody. */
   get user(): Json {
-    return this.#user;
+    return this.#info.user;
   }
   set user(user: Json) {
     const before = this.userId;
-    this.#user = user;
+    this.#info = { ...this.#info, user };
     this.#host.identified(this, before);
   }
 
@@ -139,7 +150,7 @@ export class Connection
 
   /** @inheritdoc */
   get userId(): string | undefined {
-    return userIdOf(this.#user);
+    return userIdOf(this.user);
   }
 
   /** @inheritdoc */
@@ -206,10 +217,7 @@ export class Connection
 
   /** What the client is told where `what` it asked for has failed. */
   explain(error: unknown, what: string): ErrorBody {
-    if (error instanceof HeadwaterError) {
-      return toErrorBody(error, "unavailable");
-    }
-    return this.failed(error, what);
+    return this.#host.explain(this, error, what);
   }
 
   /** @inheritdoc */

@@ -6,24 +6,28 @@
  */
 import { toErrorBody } from "../protocol/error_body.ts";
 import type { CallScopes } from "./call_scope.ts";
+import { Errand } from "./errand.ts";
 import type { Logger } from "./logger.ts";
 import type { Clock, ConnectionInfo, Timer } from "./ports.ts";
 
 /** The events of {@linkcode Server.on}, and what their listeners get. */
 export interface ServerEvents {
-  /** A client has connected, and was welcomed. */
+  /** A client has connected, and was welcomed; `info` has its user, as in all of these. */
   connection: [clientId: string, info: ConnectionInfo];
   /** The connection of a client has ended; its subscriptions have before. */
   disconnect: [clientId: string, info: ConnectionInfo];
   /** A client has subscribed to a store. */
-  subscribe: [name: string, clientId: string];
+  subscribe: [name: string, clientId: string, info: ConnectionInfo];
   /** A subscription has ended: by the client, with its connection, or with the store. */
-  unsubscribe: [name: string, clientId: string];
+  unsubscribe: [name: string, clientId: string, info: ConnectionInfo];
   /** This server has created a store; the key is null for a static one. */
   storeCreated: [name: string, key: string | null];
   /** This server has deleted a store, or ended one whose time was over. */
   storeDeleted: [name: string, key: string | null];
-  /** Something failed that nobody else was told of, or a function threw. */
+  /**
+   * Something failed that nobody else was told of; or a function, mutator, rule,
+   * interceptor or hook that a client has made run threw what is not for clients.
+   */
   error: [error: Error, clientId?: string];
 }
 
@@ -130,16 +134,23 @@ export class Lifecycle {
     args: readonly unknown[],
   ): void {
     const { scopes } = this.#options;
+    const errand = new Errand(`a listener of "${event}"`);
+    let running: Promise<void> | undefined;
     try {
       // In the call, if any, that caused it, its writes would count as that call's.
-      const returned = scopes.exit(() => run(...args as never[])); // see AnyListener
+      const returned = scopes.exit(() => run(...args as never[]), errand); // see AnyListener
       if (!(returned instanceof Promise)) return;
-      const running = returned
+      running = returned
         .catch((error) => this.#failed(event, error))
-        .finally(() => this.#running.delete(running));
+        .finally(() => {
+          errand.end();
+          this.#running.delete(running!); // assigned before anything settles
+        });
       this.#running.add(running);
     } catch (error) {
       this.#failed(event, error);
+    } finally {
+      if (!running) errand.end();
     }
   }
 

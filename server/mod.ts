@@ -107,7 +107,12 @@ export type { Health } from "./http/routes.ts";
 export type { CallContext } from "./call_context.ts";
 export type { FunctionHandler, FunctionOptions } from "./functions.ts";
 export type { ServerEvents, ServerListener } from "./lifecycle.ts";
-export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
+export type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
 export type {
   AccessRule,
   ContractStoreOptions,
@@ -138,6 +143,8 @@ export type {
 export type { History } from "./log/compaction.ts";
 export type {
   ConnectionInfo,
+  HttpListener,
+  HttpServer,
   Kv,
   KvAtomic,
   KvEntry,

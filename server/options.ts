@@ -20,7 +20,8 @@ export interface ServerOptions<A extends App = App> {
   readonly app?: A | undefined;
   /**
    * Where the state is: a file's path, `":memory:"`, a KV Connect URL, or a KV
-   * that was opened already (and stays open when the server closes).
+   * that was opened already (and stays open when the server closes). On Deno Deploy,
+   * which keeps no files, any path is the app's own KV.
    *
    * @default ".headwater/state.db"
    */
@@ -39,9 +40,15 @@ export interface ServerOptions<A extends App = App> {
   /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
   readonly trustProxy?: boolean;
   /**
-   * Whether clients are told nothing of errors that are not meant for them: the
-   * message of all but {@linkcode HeadwaterError} is replaced. The log has it, under
-   * the `id` that the client is told.
+   * Whether clients are told nothing of errors that are not meant for them: of what
+   * functions, mutators, recipes, interceptors and hooks throw, the message of all but
+   * {@linkcode HeadwaterError} is replaced.
+   *
+   * - The log has all of it, under the `id` that the client is told, and so do the
+   *   listeners of `error`; with and without this.
+   * - In any case a client is told neither what a rule of who may `read` or `write` has
+   *   thrown, nor of a stored state that `migrate` or the schema cannot take, nor what
+   *   the mutators, `intercept` or schema of a store with a `view` have thrown.
    *
    * @default false
    */
@@ -114,11 +121,20 @@ export interface ListenOptions {
    *   tenth more CPU for each message (`deno task bench transports`), and sending
    *   holds up the event loop five times as long.
    *
-   * It is for what this server listens on; `Server.fetch` is always native.
+   * It is for what this server listens on; `Server.fetch` is always native, and
+   * `Server.attach` always hardened. On Node both are the hardened one.
    *
    * @default "native"
    */
   readonly transport?: "native" | "hardened";
+}
+
+/** Options of `Server.attach()`. */
+export interface AttachOptions {
+  /** The one path that takes sockets. @default any */
+  readonly path?: string;
+  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  readonly heartbeatMs?: number;
 }
 
 /** What `Deno.serve` tells about a request. */

@@ -99,7 +99,8 @@ export class Router {
     });
     if (!greeting) return;
     const { sessions, session, resumed, user } = greeting;
-    const isKnown = connection.session !== undefined;
+    const isAgain = connection.session !== undefined;
+    if (greeting.isKnown) connection.isKnown = true;
     if (user !== null) connection.user = user;
     const before = connection.welcome(session);
     if (frame.parts) connection.outbox.cutLongMessages();
@@ -117,7 +118,7 @@ export class Router {
       serverId,
       ...(user !== null && { user }),
     }));
-    if (isKnown) await access.review(connection);
+    if (isAgain) await access.review(connection);
   }
 
   async #greet(
@@ -163,7 +164,13 @@ export class Router {
     connection.subscriptions.set(name, subscription);
     try {
       const { stores, namespace } = await open();
-      const store = await stores.open({ namespace, name });
+      const id = { namespace, name };
+      // It looked at a life that is over: to begin the next one is not what it asks for.
+      // (Where the KV is another one, it asks for whatever there is.)
+      if (token && connection.isKnown && !await stores.find(id)) {
+        return subscription.deleted();
+      }
+      const store = await stores.open(id);
       const context = access.contextOf(connection, name);
       await subscription.attach(store, token, context);
       connection.followed(subscription);

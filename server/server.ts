@@ -17,7 +17,7 @@ import type {
 import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
 import { toConnectionRequest } from "./authentication.ts";
-import { checkListenOptions } from "./checked_options.ts";
+import { checkAttachOptions, checkListenOptions } from "./checked_options.ts";
 import {
   checkedEvent,
   checkedHandler,
@@ -30,8 +30,19 @@ import { createRoutes, type Health } from "./http/routes.ts";
 import type { ServerEvents, ServerListener } from "./lifecycle.ts";
 import { bellKey } from "./log/keys.ts";
 import { inTime } from "./log/patience.ts";
-import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
-import type { HostFetch, Listener, Ports } from "./ports.ts";
+import type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
+import type {
+  Attachment,
+  HostFetch,
+  HttpServer,
+  Listener,
+  Ports,
+} from "./ports.ts";
 import { toRevocation } from "./revocations.ts";
 import { NAMESPACE, ServerParts } from "./server_parts.ts";
 import type { Written } from "./stores/change.ts";
@@ -63,9 +74,14 @@ export class Server<A extends App = any> {
   #routes: HostFetch | undefined;
   #listening: Promise<Listener> | undefined;
   #listener: Listener | undefined;
+  readonly #attachments = new Set<Promise<Attachment>>();
   #closed: Promise<void> | undefined;
 
-  /** Use {@linkcode createServer}, which supplies the ports of the runtime. */
+  /**
+   * Use {@linkcode createServer}, which supplies the ports of the runtime.
+   *
+   * @ignore
+   */
   constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
@@ -149,8 +165,9 @@ export class Server<A extends App = any> {
    * - A recipe that throws refuses all, and its error is passed on; so does a callback.
    *   Recipes may run more than once, as in {@linkcode StaticStore.update}.
    * - A client that is connected gets all of it in one message, also one of another
-   *   server: it never sees a half. Stores that it subscribes to at that very moment,
-   *   or after it was disconnected, come one by one.
+   *   server: it never sees a half. Stores may come one by one where it subscribes to
+   *   them at that very moment, or after it was disconnected; and from a server that
+   *   slept for so long (10 minutes) that it has to read each of them anew.
    * - Nobody else writes to the stores in between, on any server. What was asked for
    *   before comes before it.
    * - Within a function it takes effect once, however often the call is resent, and
@@ -179,21 +196,24 @@ export class Server<A extends App = any> {
    * while the KV takes no writes, or others do not let it have its turn.
    * @throws {TypeError} if something else than a store of this server is changed.
    */
-  async transaction(
+  transaction(
     run: (tx: Transaction) => unknown,
   ): Promise<readonly Written<Json | undefined>[]>;
   /** The same for a list of changes. */
-  async transaction<T extends readonly unknown[]>(
+  transaction<T extends readonly unknown[]>(
     parts: { readonly [I in keyof T]: TransactionPart<T[I]> },
   ): Promise<readonly Written<Json | undefined>[]>;
-  async transaction(
+  transaction(
     what:
       | ((tx: Transaction) => unknown)
       | readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
-    return typeof what === "function"
-      ? await this.#parts.transactions.run(what)
-      : await this.#parts.transactions.all(what);
+    const { scopes, transactions } = this.#parts;
+    return scopes.begin(() =>
+      typeof what === "function"
+        ? transactions.run(what)
+        : transactions.all(what)
+    );
   }
 
   /** Whether the store of that full name exists. */
@@ -205,8 +225,9 @@ export class Server<A extends App = any> {
    * Deletes the store of that full name, also one that cannot be read; false where there is
    * none, or no definition covers the name. See {@linkcode StaticStore.delete}.
    */
-  async deleteStore(name: string): Promise<boolean> {
-    return await this.#parts.access.delete(name);
+  deleteStore(name: string): Promise<boolean> {
+    const { access } = this.#parts;
+    return access.begin(() => access.delete(name));
   }
 
   /**
@@ -355,18 +376,21 @@ export class Server<A extends App = any> {
    * @throws {TypeError} if it is neither a user nor a client, or both.
    * @throws {HeadwaterError} `closed` once the server is, or what the KV fails with.
    */
-  async revoke(
+  revoke(
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
-    const revocation = toRevocation(whom);
-    if (this.#closed) {
-      throw new HeadwaterError("closed", "The server is closed", {
-        outcome: "notApplied",
-      });
-    }
-    const { revocations } = await this.#parts.open();
-    // Whoever is asked again does not belong to the call that may have made it necessary.
-    await this.#parts.scopes.exit(() => revocations.revoke(revocation));
+    const { scopes } = this.#parts;
+    return scopes.begin(async () => {
+      const revocation = toRevocation(whom);
+      if (this.#closed) {
+        throw new HeadwaterError("closed", "The server is closed", {
+          outcome: "notApplied",
+        });
+      }
+      const { revocations } = await this.#parts.open();
+      // Whoever is asked again does not belong to the call that may have made it necessary.
+      await scopes.exit(() => revocations.revoke(revocation));
+    });
   }
 
   /**
@@ -401,6 +425,50 @@ export class Server<A extends App = any> {
     }
   }
 
+  /**
+   * Opens the KV, and takes the sockets that come to an HTTP server of the
+   * application: one of `node:http` or `node:https`, on Node and on Deno, such as
+   * those of Express, Fastify and Hono. Its requests stay its own.
+   *
+   * - It may be called before that server listens, and for several servers.
+   * - Sockets to another path than `path` are for whoever else takes them.
+   * - {@linkcode Server.close} ends the sockets, and leaves that server as it was: call
+   *   it first, since `httpServer.close()` waits for them.
+   * - Limits of HTTP itself, such as its time-outs, are those of that server.
+   *
+   * @example Beside an API
+   * ```ts
+   * import { createServer as createHttpServer } from "node:http";
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * const http = createHttpServer((_request, response) => response.end("Hello"));
+   * await using server = createServer({ kv: ":memory:" });
+   * await server.attach(http, { path: "/sync" });
+   * // http.listen(3000): then clients connect to ws://localhost:3000/sync
+   * ```
+   *
+   * @throws {TypeError} if the server is closed, that is no HTTP server, or there is no
+   * such option, or it is of another kind.
+   * @throws {RangeError} if an option's value cannot be used.
+   * @throws {Error} if the KV cannot be opened.
+   */
+  async attach(
+    httpServer: HttpServer,
+    options: AttachOptions = {},
+  ): Promise<void> {
+    checkAttachOptions(httpServer, options);
+    const { path, heartbeatMs = 30_000 } = options;
+    if (this.#closed) {
+      throw new TypeError("Cannot attach: the server is closed");
+    }
+    this.#parts.connections.heartbeatMs = heartbeatMs;
+    const attaching = this.#attach(httpServer, path);
+    this.#attachments.add(attaching);
+    // What could not be attached needs no end.
+    attaching.catch(() => this.#attachments.delete(attaching));
+    await attaching;
+  }
+
   /** The port that the server listens on. */
   get port(): number {
     if (!this.#listener) {
@@ -409,7 +477,11 @@ export class Server<A extends App = any> {
     return this.#listener.port;
   }
 
-  /** Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the like. */
+  /**
+   * Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the
+   * like. On Node a request cannot become a socket (501): there, use
+   * {@linkcode Server.attach}.
+   */
   readonly fetch = (
     request: Request,
     info?: RequestInfo,
@@ -461,12 +533,21 @@ export class Server<A extends App = any> {
   async #close(): Promise<void> {
     this.#parts.beginClose();
     await this.#parts.connections.close(GRACE_MS);
+    const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
-    await listener?.close();
+    const attached = await Promise.allSettled(this.#attachments);
+    await Promise.all([
+      listener?.close(),
+      ...attached.map((one) =>
+        one.status === "fulfilled" ? one.value.close() : undefined
+      ),
+    ]);
     await this.#parts.lifecycle.close(GRACE_MS);
     await this.#parts.eventQueue.close();
     await this.#parts.close();
+    // Whoever exits now would take close codes along that are on their way.
+    await looseSocketsEnded;
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
@@ -477,6 +558,17 @@ export class Server<A extends App = any> {
     return await this.#ports.listen(
       { port, host, cert, key, transport, limits: this.#parts.limits },
       routes,
+    );
+  }
+
+  async #attach(
+    server: HttpServer,
+    path: string | undefined,
+  ): Promise<Attachment> {
+    await this.#parts.open();
+    return await this.#ports.attach(
+      { server, path, limits: this.#parts.limits },
+      this.#createRoutes(path),
     );
   }
 

@@ -21,7 +21,7 @@ import { newId } from "./log/ids.ts";
 import { whileLocked } from "./log/patient_kv.ts";
 import { type Logger, loggerOf } from "./logger.ts";
 import type { ServerOptions } from "./options.ts";
-import type { Kv, OpenedKv, Ports } from "./ports.ts";
+import type { Ports } from "./ports.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
 import { StoreRules } from "./store_rules.ts";
@@ -68,7 +68,10 @@ export class ServerParts {
     const { stores = {}, functions = {} } = options.app ?? {};
     this.definitions = new Definitions(Object.keys(stores));
     this.functions = new Functions(nameLength, Object.keys(functions));
-    this.scopes = new CallScopes(ports.createAmbient());
+    this.scopes = new CallScopes(ports.createAmbient(), {
+      clock: ports.clock,
+      tell: (error, errand) => this.#failures.unheeded(error, errand),
+    });
     this.access = new StoreAccess({
       registry: async () => (await this.open().catch(refuseStores)).stores,
       opened: () => this.#openCore?.stores,
@@ -170,7 +173,7 @@ export class ServerParts {
     const { clock, random } = this.#ports;
     const waiting = { clock, random, limitMs: this.limits.commitMs };
     const opened = typeof kv !== "string"
-      ? lend(kv)
+      ? this.#ports.lendKv(kv)
       // It has a patience of its own, and knows why there is no answer.
       : isKvUrl(kv)
       ? await this.#ports.openKv(kv)
@@ -288,15 +291,4 @@ function refuseStores(cause: unknown): never {
     cause,
     outcome: "notApplied",
   });
-}
-
-/** A KV that stays its owner's. */
-function lend(kv: Kv): OpenedKv {
-  return {
-    kv,
-    // Not known; what is good for one that is far away does a near one little harm.
-    isLocal: false,
-    location: "a KV that was opened by the application",
-    close: async () => {},
-  };
 }

@@ -5,8 +5,11 @@
  */
 import { encodeFrame } from "../protocol/codec.ts";
 import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
-import { toErrorBody } from "../protocol/error_body.ts";
-import { type ErrorCode, HeadwaterError } from "../protocol/errors.ts";
+import {
+  type ErrorBody,
+  type ErrorCode,
+  HeadwaterError,
+} from "../protocol/errors.ts";
 import type {
   ClientWrite,
   MutateFrame,
@@ -15,6 +18,7 @@ import type {
 import { validate } from "../protocol/schema.ts";
 import type { Json } from "../protocol/value.ts";
 import { timeOfCall } from "./call_time.ts";
+import type { Failures } from "./failures.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
 import type { Origin } from "./log/mutation.ts";
@@ -27,12 +31,14 @@ import type { Changer, MutationSource } from "./stores/change.ts";
 import type { StoreRules } from "./store_rules.ts";
 import type { StoreDefinition } from "./stores/definition.ts";
 import type { Definitions } from "./stores/definitions.ts";
+import { quote } from "./stores/quoting_error.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 
 /** What writes are made with, once the server has opened its KV. */
 export interface WritesEnvironment {
   readonly clock: Clock;
   readonly stores: StoreRegistry;
+  readonly failures: Failures;
   readonly namespace: string;
 }
 
@@ -56,6 +62,8 @@ interface Part {
   readonly id: StoreId;
   readonly change: Changer;
   readonly source: MutationSource;
+  /** The life of the store that it means; undefined: any, and the next where there is none. */
+  readonly life: string | undefined;
 }
 
 interface Result {
@@ -66,6 +74,12 @@ interface Result {
 
 /** Errors after which the number of a write is free: the client sends it again, changed. */
 const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase"]);
+
+/** Errors of what a write does to a state, which say where in it. */
+const OF_STATE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "bad_value",
+  "bad_patch",
+]);
 
 /** See the module's documentation. */
 export class Writes {
@@ -112,7 +126,7 @@ export class Writes {
       const answer = encodeFrame({ type: "res", id, value: value ?? null });
       return { frame: answer, written };
     }
-    const body = toErrorBody(error, "refused");
+    const body = this.#explain(env, client, { frame, error });
     const encode = (outcome: "notApplied" | "unknown") =>
       encodeFrame({ type: "res", id, error: { ...body, outcome } });
     const { outcome = "notApplied", code } = body;
@@ -127,6 +141,27 @@ export class Writes {
       ...(NOT_NOW.has(code) && { doubtful: encode("unknown") }),
       ...(code === "forbidden" && { doubtful: encode("unknown") }),
     };
+  }
+
+  /** What the client is told where its writes were not made. */
+  #explain(
+    { failures }: WritesEnvironment,
+    { session: { clientId } }: WritingClient,
+    { frame, error }: { frame: MutateFrame; error: unknown },
+  ): ErrorBody {
+    const { definitions } = this.#options;
+    const names = [...new Set(frame.writes.map(({ name }) => name))];
+    const what = `A write to ${
+      names.map((name) => `store "${name}"`).join(", ")
+    }`;
+    // What threw was told what the state has, which the client may not see.
+    const isHidden = names.some((name) => definitions.find(name)?.view);
+    const isOfState = error instanceof HeadwaterError &&
+      OF_STATE.has(error.code);
+    return failures.explain(
+      isHidden && isOfState ? quote(error, `${what} failed`) : error,
+      { code: "refused", what, clientId, isHidden },
+    );
   }
 
   /** Runs a write once those before it have their places in the queues of their stores. */
@@ -165,12 +200,13 @@ export class Writes {
   }
 
   async #commit(
-    { id, change, source }: Part,
+    { id, change, source, life }: Part,
     queued: () => void,
   ): Promise<WrittenTo> {
     const { access } = this.#options;
     const { version, epoch = "", isPast } = await access.write(id, change, {
       source,
+      life,
       queued,
     });
     return toWritten(id, { version, epoch, isPast });
@@ -180,7 +216,16 @@ export class Writes {
     { stores }: WritesEnvironment,
     parts: readonly Part[],
   ): Promise<WrittenTo[]> {
-    const made = await stores.commitTogether(parts);
+    const { access } = this.#options;
+    const lives = parts.flatMap(({ id, life }) =>
+      life === undefined ? [] : [{ id, life }]
+    );
+    const open = async (id: StoreId) => {
+      // Before any other store begins a life for what will be refused.
+      await Promise.all(lives.map(({ id, life }) => access.openLife(id, life)));
+      return await stores.open(id);
+    };
+    const made = await stores.commitTogether(parts, open);
     return made.map((written) => toWritten(written.id, written));
   }
 
@@ -235,8 +280,11 @@ export class Writes {
     };
     const terms = { origin, isExact: frame.exact === true };
     const { resent: isResent = false } = frame;
+    // A mutator runs on whatever there is, unless nobody else may have written.
+    const meansLife = "patch" in write || frame.exact === true;
     return {
       id: { namespace, name },
+      life: meansLife && write.epoch !== "" ? write.epoch : undefined,
       change: "patch" in write ? patchChange(write, terms) : mutatorChange(
         write,
         terms,

@@ -4,8 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Client, ClientOptions, WebSocketLike } from "../client/mod.ts";
-import { createClient } from "../client/mod.ts";
+import { createHostedClient } from "../client/create_client.ts";
+import type { Client, WebSocketLike } from "../client/mod.ts";
+import type { HostedOptions } from "../client/settings.ts";
+import { startWriting } from "../client/writing/mod.ts";
 import { decodeUp, encodeFrame, joinFrames } from "../protocol/codec.ts";
 import type {
   CallFrame,
@@ -197,13 +199,13 @@ export interface ClientBench {
 }
 
 /** Makes a client that is not connected yet. */
-export function idleClient(options: ClientOptions = {}): ClientBench {
+export function idleClient(options: HostedOptions = {}): ClientBench {
   const clock = new FakeClock();
   const network = new FakeNetwork();
   const wakes = new Set<() => void>();
   const errors: Error[] = [];
   const reported: unknown[] = [];
-  const client = createClient(undefined, {
+  const client = createHostedClient(undefined, {
     WebSocket: network.WebSocket,
     clock,
     random: () => 0.5,
@@ -212,6 +214,7 @@ export function idleClient(options: ClientOptions = {}): ClientBench {
       return () => wakes.delete(wake);
     },
     reportError: (error) => void reported.push(error),
+    loadWriting: () => ({ startWriting }),
     ...options,
   });
   client.on("error", (error) => errors.push(error));
@@ -228,7 +231,7 @@ export function idleClient(options: ClientOptions = {}): ClientBench {
 
 /** Makes a client that is connected and welcomed. */
 export async function openClient(
-  options: ClientOptions = {},
+  options: HostedOptions = {},
   welcome: Partial<WelcomeFrame> = {},
 ): Promise<ClientBench & { socket: FakeSocket }> {
   const bench = idleClient(options);

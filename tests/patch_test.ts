@@ -4,12 +4,11 @@ import { HeadwaterError } from "../protocol/errors.ts";
 import {
   applyPatch,
   composePatches,
-  decodePatch,
-  encodePatch,
   invertPatch,
   type Patch,
   type PatchOp,
 } from "../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../protocol/patch_codec.ts";
 import { freezeDeep, type Json } from "../protocol/value.ts";
 import {
   randomJson,

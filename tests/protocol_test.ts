@@ -18,7 +18,8 @@ import {
 } from "../protocol/frames.ts";
 import { applyJsonPatch, toJsonPatch } from "../protocol/json_patch.ts";
 import { DEFAULT_LIMITS } from "../protocol/limits.ts";
-import { applyPatch, decodePatch } from "../protocol/patch.ts";
+import { applyPatch } from "../protocol/patch.ts";
+import { decodePatch } from "../protocol/patch_codec.ts";
 import type { Json } from "../protocol/value.ts";
 import { DOWN_SAMPLES, SAMPLES, UP_SAMPLES } from "./_frames.ts";
 

@@ -543,7 +543,8 @@ async function result(
     elapsedMs: 0,
     resent,
   };
-  const caller = { session, user: null, info: {}, abort: new CallAbort() };
+  const user = null;
+  const caller = { session, user, info: { user }, abort: new CallAbort() };
   const answer = await node.functions.call(node.environment(), caller, frame);
   const [res] = decodeDown(answer.frame);
   assert.ok(res?.type === "res");

@@ -22,6 +22,7 @@ const PLAN: Plan = {
   isBroken: false,
   isRestored: false,
   commitMs: 5_000,
+  isGuarded: false,
 };
 
 Deno.test("Server: a crash at any await of its commits, compactions and deletions breaks no promise", async () => {

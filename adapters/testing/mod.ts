@@ -61,6 +61,7 @@ export type { Clock, Random, Timer } from "../../server/ports.ts";
 export type {
   AccessContext,
   AccessRule,
+  AttachOptions,
   Authenticate,
   Authenticated,
   CallContext,
@@ -79,6 +80,8 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpListener,
+  HttpServer,
   IdleHook,
   InterceptContext,
   JsonPatchOperation,

@@ -3,11 +3,9 @@
  *
  * @module
  */
-import {
-  type Client,
-  type ClientOptions,
-  createClient,
-} from "../../client/mod.ts";
+import { createHostedClient } from "../../client/create_client.ts";
+import type { Client, ClientOptions } from "../../client/mod.ts";
+import { startWriting } from "../../client/writing/mod.ts";
 import type { Link } from "./link.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { ANY_SERVER, type NetworkOfNames } from "./simulated_network.ts";
@@ -63,12 +61,14 @@ export class ClientProcess implements SimulatedClient {
     const { network, clock, random } = surroundings;
     this.#surroundings = surroundings;
     this.clock = clock;
-    this.client = createClient(`ws://${server}/`, {
+    this.client = createHostedClient(`ws://${server}/`, {
       ...options,
       clock,
       random: () => random.float(),
       onWake: () => () => {},
       WebSocket: network.socketClass(clock),
+      // At once: how long a module takes to load is not for the seed to decide.
+      loadWriting: () => ({ startWriting }),
     });
   }
 

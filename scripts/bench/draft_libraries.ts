@@ -10,7 +10,8 @@ import { enablePatches, Immer } from "immer";
 // @ts-types="mutative"
 import { create } from "mutative/dist/mutative.esm.production.min.mjs";
 import { diffStates } from "../../protocol/diff.ts";
-import { applyPatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import { applyPatch, type Patch } from "../../protocol/patch.ts";
+import { encodePatch } from "../../protocol/patch_codec.ts";
 import { cleanValue, freezeDeep, type Json } from "../../protocol/value.ts";
 
 interface Item {

@@ -15,7 +15,7 @@ import {
   SUBPROTOCOL,
 } from "../../protocol/frames.ts";
 import { DEFAULT_LIMITS } from "../../protocol/limits.ts";
-import { encodePatch } from "../../protocol/patch.ts";
+import { encodePatch } from "../../protocol/patch_codec.ts";
 import type { Json } from "../../protocol/value.ts";
 import { takeCommands } from "./control.ts";
 import { type Grid, makeGrid } from "./states.ts";

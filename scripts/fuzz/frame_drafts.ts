@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { toFrameMap } from "../../protocol/frame_maps.ts";
+import { decodeJson, encodeFrame } from "../../protocol/codec.ts";
 import type { DownFrame, ResumeToken, UpFrame } from "../../protocol/frames.ts";
 import type { Json } from "../../protocol/value.ts";
 import {
@@ -247,10 +247,10 @@ export function upDraft(
   random: SeededRandom,
   known: Knowledge,
 ): Draft {
-  return toDraft(toFrameMap(upFrame(row, random, known)));
+  return toDraft(decodeJson(encodeFrame(upFrame(row, random, known))));
 }
 
 /** A valid frame that goes down, as a draft. */
 export function downDraft(type: string, random: SeededRandom): Draft {
-  return toDraft(toFrameMap(downFrame(type, random)));
+  return toDraft(decodeJson(encodeFrame(downFrame(type, random))));
 }

@@ -7,12 +7,8 @@ import { decodeJson, encodeJson } from "../../protocol/codec.ts";
 import { isMap } from "../../protocol/frame_fields.ts";
 import { fromJsonPatch } from "../../protocol/json_patch.ts";
 import { DEFAULT_LIMITS } from "../../protocol/limits.ts";
-import {
-  applyPatch,
-  decodePatch,
-  encodePatch,
-  invertPatch,
-} from "../../protocol/patch.ts";
+import { applyPatch, invertPatch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
 import {
   cleanName,
   cleanValue,

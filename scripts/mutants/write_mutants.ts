@@ -78,6 +78,46 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "a conflict is told before what it is about",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "const written = isBehind ? this.#positionsOf(parts) : [];",
+        replace: "void isBehind; const written: WrittenTo[] = [];",
+      },
+    ],
+  },
+  {
+    name: "the writes of a client are made in any order",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "await before;",
+        replace: "void before;",
+      },
+    ],
+  },
+  {
+    name: "a client's write that is sent again is taken for a new one",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "const { resent: isResent = false } = frame;",
+        replace: "const isResent = false;",
+      },
+    ],
+  },
+  {
+    name: "the refusal of a client's write that is sent again is forgotten",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "forgetsRefusal: !isResent",
+        replace: "forgetsRefusal: true",
+      },
+    ],
+  },
+  {
     name: "a batch is committed one by one",
     edits: [
       {
@@ -124,7 +164,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "what the server's state contains is still shown on top of it",
     edits: [
       {
-        file: "client/pending.ts",
+        file: "client/writing/pending.ts",
         find: "return !entry.hasLanded;",
         replace: "return true;",
       },
@@ -134,7 +174,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a guess is shown until its call is answered",
     edits: [
       {
-        file: "client/pending.ts",
+        file: "client/writing/pending.ts",
         find:
           "entry.hasLanded = number !== undefined && landed.has(number) && !isOpen;",
         replace:
@@ -146,7 +186,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a client's write is not made again where others have written",
     edits: [
       {
-        file: "client/pending.ts",
+        file: "client/writing/pending.ts",
         find: "if (first < 0) return;",
         replace: "if (first < Infinity) return;",
       },
@@ -156,7 +196,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a write is sent again as it was, on another base",
     edits: [
       {
-        file: "client/pending.ts",
+        file: "client/writing/pending.ts",
         find: ": { ...place, patch: patch ?? [] };",
         replace:
           ': { ...place, patch: (sent && "patch" in sent ? sent.patch : patch) ?? [] };',
@@ -167,7 +207,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a refused write is not made again before it is sent again",
     edits: [
       {
-        file: "client/pending.ts",
+        file: "client/writing/pending.ts",
         find:
           "    for (const entry of this.#entries.slice(first)) entry.isStale = true;\n    this.#isDue = true;\n    return true;",
         replace: "    return true;",
@@ -178,7 +218,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a write whose answer was lost is sent again without what it writes",
     edits: [
       {
-        file: "client/write_request.ts",
+        file: "client/writing/write_request.ts",
         find: "const write = made.get(entry) ?? entry.sent;",
         replace: "const write = made.get(entry);",
       },
@@ -188,7 +228,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a refused write is made again on the state that it was refused on",
     edits: [
       {
-        file: "client/write_request.ts",
+        file: "client/writing/write_request.ts",
         find: "return this.#isRefused &&",
         replace: "return !this.#pending &&",
       },
@@ -198,10 +238,10 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "what waits for a connection is sent in another order",
     edits: [
       {
-        file: "client/outbox.ts",
-        find: "this.#due = new Set([...this.#sent.values(), ...this.#due]);",
+        file: "client/outbox_queue.ts",
+        find: "this.due = new Set([...this.sent.values(), ...this.due]);",
         replace:
-          "this.#due = new Set([...this.#sent.values(), ...[...this.#due].reverse()]);",
+          "this.due = new Set([...this.sent.values(), ...[...this.due].reverse()]);",
       },
     ],
   },
@@ -209,7 +249,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a failed write is still shown",
     edits: [
       {
-        file: "client/write_request.ts",
+        file: "client/writing/write_request.ts",
         find: "  fail(cause: unknown): Error {\n    this.#drop();",
         replace: "  fail(cause: unknown): Error {",
       },

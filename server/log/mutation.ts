@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { decodePatch, encodePatch, type Patch } from "../../protocol/patch.ts";
+import type { Patch } from "../../protocol/patch.ts";
+import { decodePatch, encodePatch } from "../../protocol/patch_codec.ts";
 import type { Json } from "../../protocol/value.ts";
 import { corrupt, text, uint } from "./record.ts";
 import { type Refusal, refusalFromJson, refusalToJson } from "./refusal.ts";
 
 /** Writes that one call may make to one store. */
-export const WRITES_PER_CALL = 2 ** 20;
+export const WRITES_PER_CALL: number = 2 ** 20;
 
 /** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
 export interface Origin {

@@ -185,7 +185,7 @@ export class WriteNumbers {
   }
 
   /** The table that {@linkcode WriteNumbers.toJson} made. */
-  static fromJson(json: Json, cutMs = -Infinity): WriteNumbers {
+  static fromJson(json: Json, cutMs: number = -Infinity): WriteNumbers {
     const numbers = new WriteNumbers();
     numbers.#cutMs = cutMs;
     for (const row of list(json)) {

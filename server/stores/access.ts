@@ -47,6 +47,11 @@ export class StoreAccess {
     this.#writes = new NumberedWrites({ registry, scopes });
   }
 
+  /** Begins what a handle was asked for; see {@linkcode CallScopes.begin}. */
+  begin<T>(run: () => Promise<T>): Promise<T> {
+    return this.#scopes.begin(run);
+  }
+
   /** The id of a full name. */
   idOf(name: string): StoreId {
     return {
@@ -81,6 +86,32 @@ export class StoreAccess {
     return registry.loaded(id) ?? hook.store;
   }
 
+  /**
+   * The store in that life of it, for whoever means that and no other: nothing is
+   * created, unless somebody deletes it at this very moment.
+   *
+   * @throws {HeadwaterError} `store_deleted` if that life is over.
+   */
+  async openLife(id: StoreId, life: string): Promise<Store> {
+    const registry = await this.#registry();
+    let store = await registry.find(id);
+    if (store && !store.isLife(life)) {
+      // Another server may have begun a life that this one has not heard of.
+      await store.check();
+      // What is written to one that is about to end is refused, and tried again.
+      if (store.isGone) return store;
+      if (store.ended) store = await registry.find(id);
+    }
+    if (!store?.isLife(life)) {
+      const message =
+        `Cannot write to store "${id.name}": it was deleted; subscribe again`;
+      throw new HeadwaterError("store_deleted", message, {
+        outcome: "notApplied",
+      });
+    }
+    return store.isInitialized ? store : await registry.open(id);
+  }
+
   /** Whether the store exists. */
   async has(name: string): Promise<boolean> {
     return await (await this.#registry()).has(this.idOf(name));
@@ -104,20 +135,24 @@ export class StoreAccess {
     return { version, value };
   }
 
-  /** Commits a change of that source; `queued` is called once its place among the writes is sure. */
+  /**
+   * Commits a change of that source, in that `life` of the store where one is given;
+   * `queued` is called once its place among the writes is sure.
+   */
   async write(
     id: StoreId,
     change: Changer,
-    { scope, source, queued }: {
+    options: {
       scope?: CallScope | undefined;
       source: MutationSource;
+      life?: string | undefined;
       queued?: (() => void) | undefined;
     },
   ): Promise<Settled & { readonly epoch?: string }> {
     return await this.#writes.once(
       id,
-      source,
-      () => this.#mutate(id, () => change, { scope, source, queued }),
+      options.source,
+      () => this.#mutate(id, () => change, options),
     );
   }
 
@@ -299,15 +334,22 @@ export class StoreAccess {
   async #mutate(
     id: StoreId,
     toChange: (store: Store) => Changer | Promise<Changer>,
-    { scope, source, queued }: {
-      scope: CallScope | undefined;
+    { scope, source, life, queued }: {
+      scope?: CallScope | undefined;
       source: MutationSource;
+      life?: string | undefined;
       queued?: (() => void) | undefined;
     },
   ): Promise<Settled & { readonly epoch: string }> {
     for (let attempt = 1;; attempt++) {
       const loaded = this.#opened()?.loaded(id);
-      const store = loaded?.isInitialized ? loaded : await this.open(id.name);
+      const isHere = loaded?.isInitialized &&
+        (life === undefined || loaded.isLife(life));
+      const store = isHere
+        ? loaded
+        : life === undefined
+        ? await this.open(id.name)
+        : await this.openLife(id, life);
       try {
         const made = toChange(store);
         const change = made instanceof Promise ? await made : made;

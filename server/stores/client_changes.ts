@@ -33,7 +33,9 @@ export function patchChange(write: PatchWrite, terms: WriteTerms): Changer {
     const next = tryApply(state, patch);
     // What nobody has come between is a fault of the client's, and final.
     if (next instanceof Error) {
-      throw later.foreign.length > 0 ? misfit(name, context, terms) : next;
+      throw later.foreign.length > 0
+        ? misfit(name, context, terms)
+        : unfounded(name, context, next);
     }
     if (next === null || typeof next !== "object" || Array.isArray(next)) {
       throw new HeadwaterError(
@@ -135,6 +137,20 @@ function tryApply(state: Json, patch: Patch): Json | HeadwaterError {
     if (error instanceof HeadwaterError) return error;
     throw error;
   }
+}
+
+/** What the patch was made on was never there: most likely a write that was refused. */
+function unfounded(
+  name: string,
+  { version }: ChangeContext,
+  cause: HeadwaterError,
+): HeadwaterError {
+  const { code, path, message } = cause;
+  return new HeadwaterError(
+    code,
+    `Cannot write to store "${name}": the patch does not fit version ${version}; what it was made on top of may have been refused (${message})`,
+    { path, cause, outcome: "notApplied" },
+  );
 }
 
 function misfit(

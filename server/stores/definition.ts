@@ -12,6 +12,7 @@ import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
 import type { Guard } from "./change.ts";
 import { conform } from "./conform.ts";
 import { interceptChange, type Interceptor } from "./intercept.ts";
+import { quote } from "./quoting_error.ts";
 import { fitState, type StateObject, toState } from "./state.ts";
 import {
   type AccessRule,
@@ -142,15 +143,26 @@ export class StoreDefinition {
     const { schema } = this.rules;
     if (!intercept && !schema) return undefined;
     const key = this.keyOf(name) ?? null;
-    const what = `state of store "${name}"`;
-    return (before, change, writer) => {
+    const hides = this.view !== undefined;
+    const guard: Guard = (before, change, writer) => {
       let next = change;
       // What the store itself does, such as to begin its life, is nobody's write.
       if (intercept && writer && change.initialized === undefined) {
         const about = { before, writer, name, key };
         next = interceptChange(intercept, change, about);
       }
-      return schema ? conform(before, next, { schema, what }) : next;
+      return schema ? conform(before, next, { schema, name, hides }) : next;
+    };
+    if (!hides) return guard;
+    return (before, change, writer) => {
+      try {
+        return guard(before, change, writer);
+      } catch (error) {
+        const isMeant = error instanceof HeadwaterError;
+        if (isMeant || writer?.clientId === undefined) throw error;
+        // It was told what the state has, and may say so.
+        throw quote(error, `Cannot write to store "${name}": its rules failed`);
+      }
     };
   }
 

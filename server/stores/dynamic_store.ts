@@ -55,7 +55,11 @@ const REMOVED_AT_ONCE = 64;
 export class DynamicStore<T> extends StoreHandle<T> {
   readonly #access: StoreAccess;
 
-  /** Made by {@linkcode Server.createStore}. */
+  /**
+   * Made by {@linkcode Server.createStore}.
+   *
+   * @ignore
+   */
   constructor(access: StoreAccess, definition: StoreDefinition) {
     super(definition);
     this.#access = access;
@@ -116,22 +120,24 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * @throws {TypeError} if there is no such option, or it is of another kind.
    * @throws {HeadwaterError} as {@linkcode StaticStore.update}.
    */
-  async create(
+  create(
     key?: string,
     options: CreateOptions<T> = {},
   ): Promise<string | null> {
-    const { pattern } = this.definition;
-    const action = `Cannot create a store of "${pattern}"`;
-    checkKinds(action, options, CREATE_OPTIONS);
-    const { initial = {}, ttlMs } = options;
-    checkTtl(action, ttlMs);
-    key ??= await this.#access.newKey();
-    const name = this.nameOf(key);
-    const isCreated = await this.#access.create(name, {
-      initial: toState(initial, `initial state of store "${name}"`),
-      ttlMs,
+    return this.#access.begin(async () => {
+      const { pattern } = this.definition;
+      const action = `Cannot create a store of "${pattern}"`;
+      checkKinds(action, options, CREATE_OPTIONS);
+      const { initial = {}, ttlMs } = options;
+      checkTtl(action, ttlMs);
+      key ??= await this.#access.newKey();
+      const name = this.nameOf(key);
+      const isCreated = await this.#access.create(name, {
+        initial: toState(initial, `initial state of store "${name}"`),
+        ttlMs,
+      });
+      return isCreated ? key : null;
     });
-    return isCreated ? key : null;
   }
 
   /**
@@ -151,55 +157,64 @@ export class DynamicStore<T> extends StoreHandle<T> {
    *
    * @throws {AggregateError} with why some could not be deleted, once the others are.
    */
-  async removeAll(): Promise<number> {
-    const names = await this.#access.list(this.definition);
-    const errors: unknown[] = [];
-    let count = 0;
-    const remove = async () => {
-      for (let name = names.pop(); name !== undefined; name = names.pop()) {
-        try {
-          if (await this.#access.delete(name)) count++;
-        } catch (error) {
-          errors.push(error);
+  removeAll(): Promise<number> {
+    return this.#access.begin(async () => {
+      const names = await this.#access.list(this.definition);
+      const errors: unknown[] = [];
+      let count = 0;
+      const remove = async () => {
+        for (let name = names.pop(); name !== undefined; name = names.pop()) {
+          try {
+            if (await this.#access.delete(name)) count++;
+          } catch (error) {
+            errors.push(error);
+          }
         }
+      };
+      await Promise.all(Array.from({ length: REMOVED_AT_ONCE }, remove));
+      if (errors.length > 0) {
+        const all = `${this.definition.prefix}*`;
+        const message = `Cannot delete ${errors.length} stores of "${all}"`;
+        throw new AggregateError(errors, message);
       }
-    };
-    await Promise.all(Array.from({ length: REMOVED_AT_ONCE }, remove));
-    if (errors.length > 0) {
-      const all = `${this.definition.prefix}*`;
-      const message = `Cannot delete ${errors.length} stores of "${all}"`;
-      throw new AggregateError(errors, message);
-    }
-    return count;
+      return count;
+    });
   }
 
   /** See {@linkcode StaticStore.update}. */
-  async update<R = undefined>(
+  update<R = undefined>(
     key: string,
     recipe: Recipe<T, R>,
     options?: UpdateOptions,
   ): Promise<Written<R>> {
-    const name = this.nameOf(key);
-    checkRecipe(recipe, { name });
-    // The value is the copy of what the recipe returned.
-    return await this.#access.mutate(
-      name,
-      recipeChange(recipe),
-      writerOf(options, { name }),
-    ) as Written<R>;
+    return this.#access.begin(async () => {
+      const name = this.nameOf(key);
+      checkRecipe(recipe, { name });
+      // The value is the copy of what the recipe returned.
+      return await this.#access.mutate(
+        name,
+        recipeChange(recipe),
+        writerOf(options, { name }),
+      ) as Written<R>;
+    });
   }
 
   /** See {@linkcode StaticStore.set}. */
-  async set(
+  set(
     key: string,
     state: T,
     options?: UpdateOptions,
   ): Promise<Written<undefined>> {
-    const name = this.nameOf(key);
-    const change = setChange(state, `state of store "${name}"`);
-    const writer = writerOf(options, { name });
-    const written = this.#access.mutate(name, change, writer);
-    return await written as Written<undefined>;
+    return this.#access.begin(async () => {
+      const name = this.nameOf(key);
+      const change = setChange(state, `state of store "${name}"`);
+      const written = this.#access.mutate(
+        name,
+        change,
+        writerOf(options, { name }),
+      );
+      return await written as Written<undefined>;
+    });
   }
 
   /** The newest committed state that this server knows; undefined where there is no such store. */
@@ -218,18 +233,24 @@ export class DynamicStore<T> extends StoreHandle<T> {
   }
 
   /** See {@linkcode StaticStore.delete}. */
-  async delete(key: string): Promise<boolean> {
-    return await this.#access.delete(this.nameOf(key));
+  delete(key: string): Promise<boolean> {
+    return this.#access.begin(async () => {
+      return await this.#access.delete(this.nameOf(key));
+    });
   }
 
   /** See {@linkcode StaticStore.reset}. */
-  async reset(key: string): Promise<void> {
-    await this.#access.reset(this.nameOf(key));
+  reset(key: string): Promise<void> {
+    return this.#access.begin(async () => {
+      await this.#access.reset(this.nameOf(key));
+    });
   }
 
   /** Creates the store now, if it is not. */
-  async init(key: string): Promise<void> {
-    await this.#access.open(this.nameOf(key));
+  init(key: string): Promise<void> {
+    return this.#access.begin(async () => {
+      await this.#access.open(this.nameOf(key));
+    });
   }
 
   /** See {@linkcode StaticStore.isInitialized}. */
@@ -259,8 +280,10 @@ export class DynamicStore<T> extends StoreHandle<T> {
   }
 
   /** See {@linkcode StaticStore.restore}. */
-  async restore(key: string, version: number): Promise<Written<undefined>> {
-    return await restoreVersion(this.#access, this.nameOf(key), version);
+  restore(key: string, version: number): Promise<Written<undefined>> {
+    return this.#access.begin(async () => {
+      return await restoreVersion(this.#access, this.nameOf(key), version);
+    });
   }
 
   /** Connections of this server that are subscribed. */

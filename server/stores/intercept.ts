@@ -34,7 +34,11 @@ export interface InterceptContext<T> {
  *
  * - What is returned takes the place of `updates`: return `updates` itself to accept
  *   the write, other values to change it, null to drop it. A write that is dropped
- *   rejects with `refused`, and so does one for which this throws, with its message.
+ *   rejects with `refused`.
+ * - Throw a {@linkcode HeadwaterError} to refuse a write in words of your own. What
+ *   else it throws refuses the write, too, but counts as a failure: the server logs it
+ *   under an `id`, tells its listeners of `error`, and the client gets the id, and the
+ *   message unless there is `maskErrors`, or the store has a `view`.
  * - It is synchronous, and may run more than once for a write.
  */
 export type Interceptor<T> = (

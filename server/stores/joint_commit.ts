@@ -27,7 +27,7 @@ import {
 import { isWorthChecking, runParts, type SeatCommit } from "./joint_run.ts";
 import { openSeats, type OpenStore, type Seat, seatOf } from "./joint_seats.ts";
 import type { Store } from "./store.ts";
-import type { WriterPool } from "./writer_pool.ts";
+import type { TryOptions, WriterPool } from "./writer_pool.ts";
 
 /** How often it begins again because a store was deleted under it. */
 const ATTEMPTS = 4;
@@ -123,6 +123,7 @@ export class JointCommits {
     const { clock } = this.#options;
     const { deadline } = hold;
     const rivalry = new Rivalry(this.#options);
+    let hasLost = false;
     for (;;) {
       const beganMs = clock.monotonic();
       await hold.refresh();
@@ -136,7 +137,7 @@ export class JointCommits {
         this.#options,
       );
       const result = isWorthChecking(commits)
-        ? await this.#write(commits, deadline)
+        ? await this.#write(commits, { deadline, isAlone: hasLost })
         : { ok: true } as const;
       if (result.ok) {
         this.#roundTime.add(clock.monotonic() - beganMs);
@@ -147,33 +148,28 @@ export class JointCommits {
           ...written[index]!, // as many as there are parts
         }));
       }
+      hasLost = true;
       const waitMs = rivalry.lost(this.#roundTime.ms);
       if (clock.monotonic() + waitMs >= deadline) throw lateError();
       if (rivalry.asks()) {
         const asked = commits.map(({ commit }) => commit);
-        await this.#writers.use((writer) => writer.ask(asked, deadline));
+        await this.#writers.ask(asked, deadline);
       }
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
     }
   }
 
-  /** One atomic; every store takes what became of it before anybody else can. */
+  /** In one atomic; every store takes what became of it before anybody else can. */
   async #write(
     commits: readonly SeatCommit[],
-    deadline: number,
+    options: TryOptions,
   ): Promise<{ readonly ok: boolean }> {
-    const { clock } = this.#options;
     const all = commits.map(({ commit }) => commit);
     for (const { held, batch } of commits) held.begin(batch);
     let result: HeldResult;
     let failure: HeadwaterError | undefined;
     try {
-      result = await this.#writers.use(async (writer) =>
-        // Those before it may have taken all the time that there was.
-        clock.monotonic() < deadline
-          ? await writer.commit(all, deadline)
-          : { ok: false, isInDoubt: false }
-      );
+      result = await this.#writers.commit(all, options);
     } catch (error) {
       failure = unavailable(error, "unknown");
       result = { ok: false, isInDoubt: true };

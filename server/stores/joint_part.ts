@@ -15,7 +15,7 @@ export const STORES_PER_TRANSACTION = 9;
 export const CHANGES_PER_TRANSACTION = 1_000;
 
 /** Bytes of the log entries of one transaction; a KV takes 800 KiB with all that goes with them. */
-export const TRANSACTION_BYTES = 600 * 1024;
+export const TRANSACTION_BYTES: number = 600 * 1024;
 
 /** One change of a transaction; several may be of one store. */
 export interface JointPart extends PlannedMutation {

@@ -108,12 +108,17 @@ export class StoreRegistry {
       definitions,
       opener: new StoreOpener({ env, lanes, scopes, expiries }),
       nameLength,
+      clock,
       loaded: (id) => this.loaded(id),
       hold: (store) => this.#hold(store),
       join: (store) =>
         rendezvous.join(store.id, store.takeLoadedTransactions()),
     });
-    const writers = this.#writers = new WriterPool(options.jointWriters);
+    const writers = this.#writers = new WriterPool({
+      clock,
+      writers: options.jointWriters,
+      commitMs: options.commitMs,
+    });
     this.#joint = new JointCommits({
       clock,
       random,

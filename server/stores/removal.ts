@@ -5,7 +5,6 @@
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { AtomicWriter } from "../log/atomic_writer.ts";
 import { decodeHead } from "../log/head.ts";
 import {
   epochBlobsPrefix,
@@ -72,9 +71,7 @@ export async function removeUnreadable(
       leftEpochs,
       past: { bytes, keptMs: sessionMs },
     };
-    const { ok } = await writers.use((writer: AtomicWriter) =>
-      writer.commit([commit], deadline)
-    );
+    const { ok } = await writers.commit([commit], { deadline, isAlone: true });
     if (ok) return true;
   }
   return false;

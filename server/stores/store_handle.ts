@@ -25,7 +25,11 @@ export abstract class StoreHandle<T> {
   /** @ignore */
   protected readonly definition: StoreDefinition;
 
-  /** Made by {@linkcode Server.createStore}. */
+  /**
+   * Made by {@linkcode Server.createStore}.
+   *
+   * @ignore
+   */
   constructor(definition: StoreDefinition) {
     this.definition = definition;
   }

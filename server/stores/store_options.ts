@@ -23,7 +23,7 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
    * Whether clients may subscribe to a store: all, none, or those for which this
    * returns true; it must be synchronous. It is asked before the store is loaded or created, and again
    * whenever the user behind a connection has changed: who may not any more gets
-   * nothing further of it.
+   * nothing further of it. Where it throws, nobody may.
    *
    * @default true
    */
@@ -38,6 +38,9 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
    *   the context is that of one of those who belong to it.
    * - Clients write to such a store by named mutators, not by patches. A mutator runs on
    *   the view in the client, and on the state in the server: it has to bear both.
+   * - What mutators, `intercept` and the schema throw may quote what is hidden: clients
+   *   are told no more than that it failed, unless it is a {@linkcode HeadwaterError}
+   *   that a mutator or `intercept` has thrown.
    * - That the store has changed, and how often, is told in any case, by its version.
    *
    * @example Everybody sees their own hand of cards
@@ -65,7 +68,12 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   audience?(context: AccessContext): string;
   /**
    * Whether clients may write to a store, by patches and mutators: all, none, or
-   * those for which this returns true; it must be synchronous. Functions write in any case.
+   * those for which this returns true; it must be synchronous, and where it throws, nobody
+   * may. Functions write in any case.
+   *
+   * What a client has written on a state of the store that was deleted meanwhile is
+   * refused with `store_deleted`, and brings nothing back. A mutator runs on whatever
+   * there is: where there is no such store, it creates it, as subscribing does.
    *
    * @default false
    */

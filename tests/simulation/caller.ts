@@ -142,6 +142,7 @@ function guessesOf(
         seenBy: undefined,
         isGuess: true,
         isWhole: false,
+        losses: 0,
         isHiding: false,
         isOrdered: false,
         isVisible: true,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ACCESS_MOVES } from "./access_moves.ts";
 import { KV_MOVES } from "./kv_moves.ts";
 import type { Move } from "./move.ts";
 import { NETWORK_MOVES } from "./network_moves.ts";
@@ -15,10 +16,12 @@ const MOVES: readonly Move[] = [
   ...PROCESS_MOVES,
   ...NETWORK_MOVES,
   ...KV_MOVES,
+  ...ACCESS_MOVES,
 ];
 
 /** Lets one thing happen, and a little time pass. */
 export async function makeMove(world: World): Promise<void> {
+  world.access.retry();
   const weights = MOVES.map((move) => move.weight(world));
   const sum = weights.reduce((a, b) => a + b, 0);
   let rest = world.random.float() * sum;

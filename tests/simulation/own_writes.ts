@@ -7,7 +7,7 @@
 import type { SubscriptionHandle } from "../../client/mod.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
-import { REFUSED } from "./changes.ts";
+import { MARKED, REFUSED } from "./changes.ts";
 import { isBefore, type Moment } from "./moment.ts";
 import type { Effect } from "./store_truth.ts";
 import type { Truth } from "./truth.ts";
@@ -25,6 +25,12 @@ export interface OwnWrite {
   readonly isHiding: boolean;
   /** Whether the server takes it only behind the writes before it. */
   readonly isOrdered: boolean;
+  /** How often the connection had been lost. */
+  readonly losses: number;
+  /** All that was written together with it, itself among them. */
+  batch: readonly OwnWrite[];
+  /** Whether it may have been made, or sent, again. */
+  isRemade: boolean;
   /** Whether it must be seen: not where it counts nothing, or something has taken it back. */
   isVisible: boolean;
   /** Whether it may be refused, which a state may contain as well as a write. */
@@ -62,12 +68,19 @@ export class OwnWrites {
 
   /** Something is written. */
   begin(
-    write: Omit<OwnWrite, "missing" | "isPending" | "effect">,
+    write: Omit<
+      OwnWrite,
+      "missing" | "isPending" | "effect" | "batch" | "isRemade"
+    >,
   ): OwnWrite {
     const begun: OwnWrite = {
       ...write,
-      mayFail: write.mayFail || write.tag.endsWith(REFUSED),
+      mayFail: write.mayFail || write.tag.endsWith(REFUSED) ||
+        write.tag.endsWith(MARKED),
       missing: undefined,
+      batch: [],
+      // Nobody tells whether it was.
+      isRemade: write.isWhole,
       isPending: true,
       effect: undefined,
     };
@@ -184,6 +197,27 @@ export class OwnWrites {
         );
       }
       last = at;
+    }
+  }
+
+  /**
+   * What was sent once, and taken, took effect before all that was written after it:
+   * also what the server takes wherever it comes.
+   */
+  checkSending(): void {
+    if (this.#isBroken) return;
+    const last = new Map<string, OwnWrite>();
+    for (const write of this.#all) {
+      const { store, effect, tag, batch } = write;
+      if (!effect || this.#truth.of(store).lives.length > 1) continue;
+      const before = last.get(store);
+      if (before?.effect && isBefore(effect, before.effect)) {
+        throw new Breach(
+          `"${tag}" of ${this.#who} has overtaken "${before.tag}" in ${store}`,
+        );
+      }
+      const isSteady = !write.isRemade && !batch.some((one) => one.isRemade);
+      if (isSteady) last.set(store, write);
     }
   }
 

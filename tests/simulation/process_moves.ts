@@ -64,6 +64,7 @@ export const PROCESS_MOVES: readonly Move[] = [
       onServer(world, (server) => {
         const ms = world.random.pick([200, 5_000, 90_000]);
         world.note(`${server.name} is suspended for ${ms} ms`);
+        world.faults.suspensions++;
         server.clock.suspend();
         world.simulation.clock.schedule(ms, () => server.clock.resume());
       }),

@@ -41,6 +41,7 @@ export function delay(
 /** A server stands still, and does not notice. */
 export function sleep(world: World, server: SimulatedServer): void {
   world.note(`${server.name} sleeps`);
+  world.faults.suspensions++;
   server.clock.suspend();
 }
 

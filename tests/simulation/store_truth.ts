@@ -17,6 +17,8 @@ import type { Moment } from "./moment.ts";
 
 /** A write that took effect. */
 export interface Effect extends Moment {
+  /** When it was committed. */
+  readonly madeMs: number;
   readonly n: number;
   /** False once the KV was set back to before it. */
   isKept: boolean;
@@ -29,6 +31,8 @@ export interface Life {
   readonly base: number;
   /** State of each version from `base` on. */
   readonly states: Ledger[];
+  /** When each of them was committed. */
+  readonly timesMs: number[];
   writer: string;
   /** The log holds what was written above it. */
   floor: number;
@@ -57,11 +61,20 @@ export class StoreTruth {
   readonly #tags = new Map<string, Map<number, string[]>>();
   /** Numbered writes that took effect. */
   readonly #origins = new Set<string>();
+  /** Items that were removed, and those of them that were brought back. */
+  readonly #gone = new Set<string>();
+  readonly #returned = new Set<string>();
   readonly #expectations: Expectations;
+  readonly #nowMs: () => number;
 
   /** Nothing has happened to the store `name`. */
-  constructor(name: string, expectations: Expectations) {
+  constructor(
+    name: string,
+    expectations: Expectations,
+    nowMs: () => number,
+  ) {
     this.name = name;
+    this.#nowMs = nowMs;
     this.#expectations = expectations;
   }
 
@@ -107,6 +120,12 @@ export class StoreTruth {
     }
     life.writer = entry.writer;
     for (const mutation of entry.mutations) this.#mutate(life, mutation);
+  }
+
+  /** When a version was committed. */
+  madeMs({ life, version }: Moment): number {
+    const { base, timesMs } = this.lives[life]!; // there is a moment of it
+    return timesMs[version - base] ?? 0;
   }
 
   /** Whether the log still tells what was written to an epoch above a version. */
@@ -166,6 +185,7 @@ export class StoreTruth {
     this.lives.push({
       ...before,
       states,
+      timesMs: before.timesMs.slice(0, states.length),
       writer: head.writer,
       floor: head.floor,
       isOver: false,
@@ -180,6 +200,9 @@ export class StoreTruth {
       mutation.patch,
     ) as unknown as Ledger;
     life.states.push(state);
+    const madeMs = this.#nowMs();
+    life.timesMs.push(madeMs);
+    if (state.items !== before.items) this.#compare(before, state);
     const version = life.base + life.states.length - 1;
     const { origin } = mutation;
     if (origin) {
@@ -199,13 +222,26 @@ export class StoreTruth {
         epoch: life.epoch,
         version,
         n: state.n,
+        madeMs,
         isKept: true,
       });
       const change = this.#expectations.meanings.get(tag);
       if (change && !this.#expectations.repeatable.has(tag)) {
-        checkMeaning(before.items, state.items, change);
+        checkMeaning({
+          before: before.items,
+          after: state.items,
+          returned: this.#returned,
+        }, change);
       }
     }
+  }
+
+  #compare(before: Ledger, after: Ledger): void {
+    const known = new Set(before.items.map(({ id }) => id));
+    for (const { id } of after.items) {
+      if (!known.delete(id) && this.#gone.has(id)) this.#returned.add(id);
+    }
+    for (const id of known) this.#gone.add(id);
   }
 
   #effect(tag: string, effect: Effect): void {

@@ -22,6 +22,7 @@ import { StoredRecords } from "./stored_records.ts";
 export class Truth {
   readonly #records: StoredRecords;
   readonly #stores = new Map<string, StoreTruth>();
+  readonly #nowMs: () => number;
   readonly #expectations: Expectations = {
     meanings: new Map(),
     together: new Map(),
@@ -36,8 +37,12 @@ export class Truth {
   /** Bytes of the largest of them: what one message may carry. */
   largestBytes = 0;
 
-  /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it. */
-  constructor(kv: KvDatabase, fail: (error: unknown) => void) {
+  /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it, and `nowMs` gives the time. */
+  constructor(
+    kv: KvDatabase,
+    { nowMs, fail }: { nowMs: () => number; fail: (error: unknown) => void },
+  ) {
+    this.#nowMs = nowMs;
     this.#records = new StoredRecords(kv);
     kv.onCommit = ({ writes }) => {
       try {
@@ -53,7 +58,7 @@ export class Truth {
   of(name: string): StoreTruth {
     const known = this.#stores.get(name);
     if (known) return known;
-    const store = new StoreTruth(name, this.#expectations);
+    const store = new StoreTruth(name, this.#expectations, this.#nowMs);
     this.#stores.set(name, store);
     return store;
   }
@@ -145,6 +150,7 @@ export class Truth {
       epoch: head.epoch,
       base,
       states: [state],
+      timesMs: [this.#nowMs()],
       writer,
       floor: 0,
       isOver: false,

@@ -14,10 +14,12 @@ import { always, crash, type Move, onServer, processes } from "./move.ts";
 import type { World } from "./world.ts";
 import {
   editOneList,
+  expectWhileBehind,
   leaveWithWritesPending,
   MANNERS,
   writeAgainstOthers,
   writeAndCut,
+  writeBehindABatch,
   writeOffline,
   writeOnAnOldBase,
   writeToAnEndedLife,
@@ -91,6 +93,17 @@ export const USE_MOVES: readonly Move[] = [
     name: "write on an old base",
     weight: always(3),
     run: writeOnAnOldBase,
+  },
+  {
+    name: "write behind a batch",
+    weight: ({ plan }) => plan.stores.length > 1 ? 4 : 0,
+    run: writeBehindABatch,
+  },
+  {
+    name: "expect while behind",
+    // Where nothing fills a socket, nobody is behind.
+    weight: ({ plan }) => plan.padSize > plan.outboxBytes ? 5 : 0,
+    run: expectWhileBehind,
   },
   {
     name: "write to an ended life",

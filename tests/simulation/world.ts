@@ -5,12 +5,14 @@
  * @module
  */
 import type {
+  Clock,
   SeededRandom,
   SimulatedServer,
   Simulation,
 } from "../../adapters/testing/mod.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Health } from "../../server/http/routes.ts";
+import { Access, ACCESS_MS } from "./access.ts";
 import { app, defineApplication, type Receipt } from "./application.ts";
 import { Backups } from "./backups.ts";
 import { Breach } from "./breach.ts";
@@ -41,6 +43,8 @@ export class World {
   readonly client: ClientWriter = new ClientWriter(this);
   /** Makes calls, and what servers write themselves. */
   readonly caller: Caller = new Caller(this);
+  /** What whoever is behind the clients may do. */
+  readonly access: Access = new Access(this);
   /** Backs the KV up, and sets it back. */
   readonly backups: Backups = new Backups(this);
   /** Lets clients come, look, and go. */
@@ -55,11 +59,10 @@ export class World {
   /** Answers to writes that were compared with what their caller is shown. */
   readYourWrites = 0;
   /** What has gone wrong, by the moves. */
-  readonly faults: Pick<Faults, "clockJumps" | "restarts" | "brokenWatches"> = {
-    clockJumps: 0,
-    restarts: 0,
-    brokenWatches: 0,
-  };
+  readonly faults: Pick<
+    Faults,
+    "clockJumps" | "restarts" | "brokenWatches" | "suspensions"
+  > = { clockJumps: 0, restarts: 0, brokenWatches: 0, suspensions: 0 };
   #expiries = 0;
   readonly #launched = new Set<string>();
   #failure: unknown;
@@ -72,7 +75,10 @@ export class World {
     this.simulation = simulation;
     this.plan = plan;
     this.random = simulation.random;
-    this.truth = new Truth(simulation.kv, (error) => this.fail(error));
+    this.truth = new Truth(simulation.kv, {
+      nowMs: () => simulation.clock.elapsedMs,
+      fail: (error) => this.fail(error),
+    });
     simulation.kv.onExpire = (keys) => void (this.#expiries += keys.length);
     // A watch on a file tells nothing of other processes.
     simulation.kv.faults.isWatchShared = !plan.isLocal;
@@ -85,7 +91,7 @@ export class World {
 
   /** Everything that has gone wrong. */
   get allFaults(): Faults {
-    const { simulation, truth, client, faults } = this;
+    const { simulation, truth, client, access, faults } = this;
     return {
       ...simulation.network.counts,
       ...faults,
@@ -93,6 +99,8 @@ export class World {
       compactions: truth.compactions,
       rebases: client.rebases,
       conflicts: client.conflicts,
+      accessChanges: access.changes,
+      refusals: access.refusals,
     };
   }
 
@@ -136,6 +144,7 @@ export class World {
   heal(): void {
     this.simulation.heal();
     this.healKv();
+    this.access.heal();
     this.simulation.network.faults.latencyMs = this.plan.latencyMs;
   }
 
@@ -182,15 +191,23 @@ export class World {
     const { plan } = this;
     if (this.#launched.has(name)) this.faults.restarts++;
     this.#launched.add(name);
+    let clock: Clock;
     const started = this.simulation.launchServer(
-      (server, clock) =>
+      (server, own) => {
+        clock = own;
         defineApplication(server, {
           clock,
           keptVersions: plan.keptVersions,
+          isGuarded: plan.isGuarded,
           newId: () => String(this.newNumber()),
-        }),
+        });
+      },
       {
         app,
+        ...(plan.isGuarded && {
+          authenticate: (_, credentials) =>
+            this.access.authenticate(credentials, clock),
+        }),
         name,
         isLocal: plan.isLocal,
         sync: plan.sync,
@@ -198,6 +215,7 @@ export class World {
         limits: {
           outboxBytes: plan.outboxBytes,
           commitMs: plan.commitMs,
+          accessMs: ACCESS_MS,
           idleMs: 8_000,
           stallMs: 8_000,
         },

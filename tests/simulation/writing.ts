@@ -6,6 +6,7 @@
  */
 import type { WriteKind, WriteManner } from "./client_writer.ts";
 import type { Person } from "./person.ts";
+import { delayCommits, serverOf } from "./steps.ts";
 import type { World } from "./world.ts";
 
 const named = (kind: WriteKind): WriteManner => ({ kind, isNamed: true });
@@ -124,6 +125,55 @@ export async function writeOnAnOldBase(world: World): Promise<void> {
     await simulation.advance(random.integer(0, 60));
   }
   for (const link of links) link.down.resume();
+}
+
+/** Writes come right behind a batch whose stores are busy. */
+export async function writeBehindABatch(world: World): Promise<void> {
+  const { random, people, client, simulation, plan } = world;
+  const person = random.pick(people);
+  for (const store of plan.stores) world.clients.look(person, store);
+  await simulation.advance(random.integer(20, 200));
+  for (const server of simulation.servers) {
+    if (random.chance(0.4)) world.caller.update(server, world.pickStore());
+  }
+  const stores = Array.from({ length: random.integer(2, 3) }, world.pickStore);
+  const kinds = ["add", "own", "insert"] as const;
+  client.batch(
+    person,
+    stores.map((store) => ({ store, manner: { kind: random.pick(kinds) } })),
+  );
+  for (let left = random.integer(1, 2); left > 0; left--) {
+    client.write(person, random.pick(stores), {
+      kind: random.pick(kinds),
+      isNamed: random.chance(0.7),
+    });
+  }
+  await simulation.advance(random.integer(0, 100));
+}
+
+/** Somebody who reads too slowly expects a version that others have left behind. */
+export async function expectWhileBehind(world: World): Promise<void> {
+  const { random, people, client, simulation, plan } = world;
+  const person = random.pick(people);
+  const store = world.pickStore();
+  world.clients.look(person, store);
+  await simulation.advance(random.integer(60, 300));
+  const server = serverOf(world, person);
+  if (!server) return;
+  const { links } = person.running;
+  for (const link of links) link.down.stall();
+  delayCommits(world, server, [20, 60]);
+  world.caller.update(server, store, true);
+  await simulation.advance(random.integer(0, 10));
+  client.write(person, store, exact("own"));
+  for (let left = random.integer(1, 2); left > 0; left--) {
+    world.caller.update(server, store, true);
+    await simulation.advance(random.integer(0, 10));
+  }
+  await simulation.advance(plan.latencyMs[1] + random.integer(50, 200));
+  server.onKvOperation = undefined;
+  for (const link of links) link.down.resume();
+  await simulation.advance(random.integer(20, 200));
 }
 
 /** Somebody writes to a life of a store that has ended, and does not know it yet. */

@@ -1,0 +1,78 @@
+/**
+ * The options of a client. This module is browser compatible.
+ *
+ * @module
+ */
+import type { App } from "../protocol/contract.ts";
+import type { TokenSource } from "./credentials.ts";
+import type { ClientClock, WebSocketClass } from "./environment.ts";
+import type { ClientStorage } from "./storage.ts";
+
+/** Options of `createClient()`. */
+export interface ClientOptions<A extends App = App> {
+  /**
+   * The contract of the application, made by `defineApp`. A client that needs its
+   * types alone names them instead: `createClient<typeof app>(url)`.
+   */
+  app?: A | undefined;
+  /**
+   * What shows the server who is behind the client: its `authenticate` gets it. A
+   * function is asked at each connection; where it fails, the connection is tried again.
+   */
+  token?: TokenSource | undefined;
+  /**
+   * Whether to connect again after a loss.
+   *
+   * @default {true}
+   */
+  reconnect?: boolean | undefined;
+  /**
+   * Milliseconds before the first attempt to connect again; doubled with each further one.
+   *
+   * @default {1000}
+   */
+  reconnectDelayMs?: number | undefined;
+  /**
+   * The longest that the delay grows.
+   *
+   * @default {10000}
+   */
+  reconnectMaxMs?: number | undefined;
+  /**
+   * Milliseconds that a call may take, from `call()` to its answer; `Infinity` for any time.
+   *
+   * @default {10000}
+   */
+  rpcTimeoutMs?: number | undefined;
+  /**
+   * Where writes that are not answered yet, and the last states, outlive the page: the
+   * next client with the same storage shows them at once, offline too, and sends what
+   * was not sent. Two clients at once, as of two tabs: one of them keeps, the other takes
+   * over when that has gone, and keeps nothing until then.
+   *
+   * - What was sent and not answered is sent again under its number: it applies once.
+   * - A mutator is run again, by its name. A recipe cannot be kept: its write is sent as
+   *   the patch that it has made, and refused with `conflict` if others have changed the
+   *   same meanwhile.
+   * - Failures of such writes fire `error`. Calls are not kept.
+   * - What is over `storage.maxBytes` is not kept, and a storage that fails is given up;
+   *   either is told by `error`, once.
+   *
+   * Use one for each server and user: `handle.getState()` shows what was kept before the
+   * server is asked.
+   */
+  storage?: ClientStorage | undefined;
+  /** The class of the socket, where the runtime has none: that of the package `ws` on Node 20. */
+  WebSocket?: WebSocketClass | undefined;
+  /** Time; the runtime's by default. */
+  clock?: ClientClock | undefined;
+  /** Jitter, from 0 up to but not 1; `Math.random` by default. */
+  random?: (() => number) | undefined;
+  /**
+   * Calls `wake` when it is worth trying at once, and returns its undo. By
+   * default that is when a browser is online again or its page visible again.
+   */
+  onWake?: ((wake: () => void) => () => void) | undefined;
+  /** Takes what a listener throws where nobody listens to "error"; the runtime's `reportError`. */
+  reportError?: ((error: unknown) => void) | undefined;
+}
