@@ -7,7 +7,7 @@ import { createServer } from "../server/mod.ts";
 import { connectClient } from "./_app.ts";
 import { until } from "./_harness.ts";
 
-async function start() {
+function start() {
   const server = createServer({ kv: ":memory:" });
   const list = server.createStore("List", { items: [] as string[] });
   const rooms = server.createStore("Room:*", { n: 0 });
