@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
 import type { AtomicWriter } from "../log/atomic_writer.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
