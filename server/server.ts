@@ -577,6 +577,7 @@ export class Server<A extends App = any> {
   }
 
   #createRoutes(path: string | undefined): HostFetch {
+    this.#parts.warnOfMissing();
     const { authenticate, cors, pages, trustProxy } = this.#options;
     return createRoutes({
       path,

@@ -36,7 +36,7 @@ export const NAMESPACE = "default";
 export class ServerParts {
   readonly limits: Limits;
   readonly logger: Logger = loggerOf("server");
-  readonly definitions: Definitions = new Definitions();
+  readonly definitions: Definitions;
   readonly functions: Functions;
   readonly scopes: CallScopes;
   /** What the handles of stores do. */
@@ -58,6 +58,7 @@ export class ServerParts {
   #core: Promise<Core> | undefined;
   #openCore: Core | undefined;
   #isClosing = false;
+  #hasWarned = false;
 
   /** What has to be there before anything is opened. */
   constructor(options: ServerOptions, ports: Ports) {
@@ -65,7 +66,9 @@ export class ServerParts {
     this.#ports = ports;
     this.limits = checkServerOptions(options);
     const { nameLength } = this.limits;
-    this.functions = new Functions(nameLength);
+    const { stores = {}, functions = {} } = options.app ?? {};
+    this.definitions = new Definitions(Object.keys(stores));
+    this.functions = new Functions(nameLength, Object.keys(functions));
     this.scopes = new CallScopes(ports.createAmbient(), {
       clock: ports.clock,
       tell: (error, errand) => this.#failures.unheeded(error, errand),
@@ -115,6 +118,26 @@ export class ServerParts {
   /** What there is once the KV is open. */
   get core(): Core | undefined {
     return this.#openCore;
+  }
+
+  /** Logs, once, what the contract has and the server has not: clients are about to come. */
+  warnOfMissing(): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const stores = this.definitions.missing;
+    const functions = this.functions.missing;
+    if (stores.length > 0) {
+      this.logger.warn(
+        "The contract has stores that createStore() was not called for: {stores}",
+        { stores },
+      );
+    }
+    if (functions.length > 0) {
+      this.logger.warn(
+        "The contract has functions that handle() was not called for: {functions}",
+        { functions },
+      );
+    }
   }
 
   /** Opens the KV, if it is not open yet. */

@@ -133,11 +133,7 @@ function definitionOf(
 ): StoreDefinition {
   const definition = definitions.find(name);
   if (definition) return definition;
-  throw new HeadwaterError(
-    "store_missing",
-    `No store is defined for the name "${name}"`,
-    { outcome: "notApplied" },
-  );
+  throw definitions.missingError(name);
 }
 
 function mutatorOf(
