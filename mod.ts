@@ -21,6 +21,7 @@ export {
 
 export type {
   AccessContext,
+  AttachOptions,
   Authenticate,
   CallContext,
   ConnectionInfo,
@@ -37,6 +38,8 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpListener,
+  HttpServer,
   IdleHook,
   InterceptContext,
   Interceptor,

@@ -6,12 +6,13 @@
  */
 import { configure, getConsoleSink, type LogLevel } from "@logtape/logtape";
 import { relative } from "node:path";
+import process from "node:process";
 import { checkKvLocation } from "../server/kv_location.ts";
 import type { ServerOptions } from "../server/options.ts";
 import type { Transport } from "../server/ports.ts";
 import type { Server } from "../server/server.ts";
 import { answerArguments } from "./cli_arguments.ts";
-import { onShutdownSignal } from "./signals.ts";
+import { endBySignal } from "./end_by_signal.ts";
 import { defineStartApp, START_PAGES } from "./start_app.ts";
 
 const LOG_LEVELS: readonly LogLevel[] = [
@@ -22,6 +23,9 @@ const LOG_LEVELS: readonly LogLevel[] = [
   "error",
   "fatal",
 ];
+
+/** Whether it runs on Deno; else on Node. */
+const IS_DENO = "Deno" in globalThis;
 
 /** What the environment may set. */
 export interface CliSettings {
@@ -82,16 +86,16 @@ export function readSettings(
 export async function runCli(
   createServer: (options: ServerOptions) => Server,
 ): Promise<void> {
-  const answer = answerArguments(Deno.args);
+  const answer = answerArguments(process.argv.slice(2), IS_DENO);
   if (answer) {
-    Deno.exitCode = answer.exitCode;
+    process.exitCode = answer.exitCode;
     if (answer.exitCode === 0) console.log(answer.text);
     else console.error(answer.text);
     return;
   }
   let settings: CliSettings;
   try {
-    settings = readSettings((name) => Deno.env.get(name));
+    settings = readSettings((name) => process.env[name]);
   } catch (error) {
     return fail(error);
   }
@@ -112,10 +116,9 @@ export async function runCli(
   });
   const server = createServer({ kv: settings.kv, pages: START_PAGES });
   defineStartApp(server);
-  const undo = onShutdownSignal(() => {
+  const undo = endBySignal(async () => {
     console.log("\n  Stopping");
-    // A peer that takes nothing keeps its socket, and with it the process, until TCP gives up.
-    server.close().catch(fail).finally(() => Deno.exit());
+    await server.close().catch(fail);
   });
   try {
     const { port, host, transport } = settings;
@@ -130,8 +133,10 @@ export async function runCli(
 
 function banner({ host, kv }: CliSettings, server: Server): string {
   const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  // Deno lets nobody read a variable who has no leave for it.
+  const isPlain = IS_DENO ? Deno.noColor : Boolean(process.env["NO_COLOR"]);
   const bold = (text: string) =>
-    Deno.noColor || !Deno.stdout.isTerminal() ? text : `\x1b[1m${text}\x1b[0m`;
+    isPlain || !process.stdout.isTTY ? text : `\x1b[1m${text}\x1b[0m`;
   return [
     "",
     `  ${bold("Headwater")}`,
@@ -146,7 +151,7 @@ function banner({ host, kv }: CliSettings, server: Server): string {
 function describeData(kv: string): string {
   if (kv === ":memory:") return "in memory, gone when the server stops";
   if (URL.canParse(kv)) return new URL(kv).host;
-  const path = relative(Deno.cwd(), kv);
+  const path = relative(process.cwd(), kv);
   return path.startsWith("..") ? kv : path;
 }
 
@@ -161,5 +166,5 @@ function fail(error: unknown): void {
       isTaken ? "; PORT chooses another one, 0 any" : ""
     }`,
   );
-  Deno.exitCode = 1;
+  process.exitCode = 1;
 }

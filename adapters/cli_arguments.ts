@@ -10,10 +10,45 @@ const VERSION = "0.1.0";
 /** Exit code for a command line that cannot be understood. */
 const MISUSE = 2;
 
-const USAGE = `Headwater ${VERSION}: a server with its start page
+/** What to print in place of a server, and the exit code. */
+export interface Answer {
+  readonly text: string;
+  readonly exitCode: number;
+}
 
-Usage: deno task start [--help | --version]
-   or  deno run -A --unstable-kv server/mod.ts
+/** The answer to these arguments; undefined where there are none, and a server is wanted. */
+export function answerArguments(
+  args: readonly string[],
+  isDeno: boolean,
+): Answer | undefined {
+  const known: ReadonlyMap<string, string> = new Map([
+    ["--help", usageOf(isDeno)],
+    ["-h", usageOf(isDeno)],
+    ["--version", VERSION],
+    ["-V", VERSION],
+  ]);
+  const unknown = args.find((arg) => !known.has(arg));
+  if (unknown !== undefined) {
+    return {
+      text:
+        `Headwater stops: there is no argument "${unknown}"; it is set by variables, which --help lists`,
+      exitCode: MISUSE,
+    };
+  }
+  const text = args.map((arg) => known.get(arg)).find((text) =>
+    text !== undefined
+  );
+  return text === undefined ? undefined : { text, exitCode: 0 };
+}
+
+/** What is printed where help is asked for. */
+function usageOf(isDeno: boolean): string {
+  const [command, other] = isDeno
+    ? ["deno task start", "\n   or  deno run -A --unstable-kv server/mod.ts"]
+    : ["npx headwater", ""];
+  return `Headwater ${VERSION}: a server with its start page
+
+Usage: ${command} [--help | --version]${other}
 
 It is set by environment variables:
 
@@ -26,33 +61,5 @@ It is set by environment variables:
                        fatal
   DENO_KV_ACCESS_TOKEN Token, where HEADWATER_KV is a URL  none
 
-An example: PORT=8080 HEADWATER_KV=:memory: deno task start`;
-
-/** What to print in place of a server, and the exit code. */
-export interface Answer {
-  readonly text: string;
-  readonly exitCode: number;
+An example: PORT=8080 HEADWATER_KV=:memory: ${command}`;
 }
-
-/** The answer to these arguments; undefined where there are none, and a server is wanted. */
-export function answerArguments(args: readonly string[]): Answer | undefined {
-  const unknown = args.find((arg) => !KNOWN.has(arg));
-  if (unknown !== undefined) {
-    return {
-      text:
-        `Headwater stops: there is no argument "${unknown}"; it is set by variables, which --help lists`,
-      exitCode: MISUSE,
-    };
-  }
-  const text = args.map((arg) => KNOWN.get(arg)).find((text) =>
-    text !== undefined
-  );
-  return text === undefined ? undefined : { text, exitCode: 0 };
-}
-
-const KNOWN: ReadonlyMap<string, string> = new Map([
-  ["--help", USAGE],
-  ["-h", USAGE],
-  ["--version", VERSION],
-  ["-V", VERSION],
-]);

@@ -20,9 +20,11 @@ export class RequestOrigins {
     this.#listeners.set(request, listener);
   }
 
-  /** Counts the socket with the listener of its request, if that is known. */
-  track(request: Request, socket: TrackedSocket): void {
-    this.#listeners.get(request)?.track(socket);
+  /** Counts the socket with the listener of its request; false where there is none. */
+  track(request: Request, socket: TrackedSocket): boolean {
+    const listener = this.#listeners.get(request);
+    listener?.track(socket);
+    return listener !== undefined;
   }
 }
 

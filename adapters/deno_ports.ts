@@ -3,27 +3,33 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
-import type { Clock, Ports, Random } from "../server/ports.ts";
+import type { Ports } from "../server/ports.ts";
 import { createAmbient } from "./ambient.ts";
-import { openDenoKv } from "./deno_kv.ts";
+import { clock, random } from "./clock.ts";
+import { lendKv, openDenoKv } from "./deno_kv.ts";
 import { listenDeno, RequestOrigins } from "./deno_listen.ts";
 import { upgradeDeno } from "./deno_socket.ts";
-import type { Upgrades } from "./ws_listen.ts";
+import { LooseSockets } from "./loose_sockets.ts";
+import type { Upgrades } from "./ws_connections.ts";
 
 /** The ports of a server on Deno. */
 export function denoPorts(): Ports {
   const origins = new RequestOrigins();
+  const loose = new LooseSockets();
   const upgrades: Upgrades = new WeakMap();
   return {
     openKv: openDenoKv,
+    lendKv,
     clock,
     random,
     createAmbient,
     upgrade: (request, accept) =>
       upgrades.get(request)?.(accept) ?? upgradeDeno(request, accept, {
-        onOpen: (socket) => origins.track(request, socket),
+        onOpen: (socket) => {
+          if (!origins.track(request, socket)) loose.add(socket);
+        },
       }),
+    looseSocketsEnded: () => loose.ended(),
     async listen(target, fetch) {
       if (target.transport !== "hardened") {
         return await listenDeno(target, fetch, origins);
@@ -31,6 +37,10 @@ export function denoPorts(): Ports {
       // Loaded only here: `ws` asks for environment variables as it is loaded.
       const { listenWs } = await import("./ws_listen.ts");
       return await listenWs(target, fetch, { upgrades, checkAddress });
+    },
+    async attach(target, fetch) {
+      const { attachWs } = await import("./ws_attach.ts");
+      return attachWs(target, fetch, upgrades);
     },
   };
 }
@@ -45,31 +55,3 @@ async function checkAddress(host: string, port: number): Promise<void> {
     throw new Deno.errors.NotCapable(`Requires net access to "${address}"`);
   }
 }
-
-/** Longer delays run at once: a timer counts in 32 bits. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
-const clock: Clock = {
-  now: () => Date.now(),
-  monotonic: () => performance.now(),
-  setTimer(ms, run) {
-    let id: ReturnType<typeof setTimeout>;
-    const arm = (leftMs: number) => {
-      const stepMs = Math.min(leftMs, LONGEST_TIMER_MS);
-      id = setTimeout(
-        leftMs > stepMs ? () => arm(leftMs - stepMs) : run,
-        stepMs,
-      );
-    };
-    arm(ms);
-    return { cancel: () => clearTimeout(id) };
-  },
-  // A timer of 0 ms comes a millisecond late; a microtask comes before the
-  // messages that are already there.
-  defer: (run) => void setImmediate(run),
-};
-
-const random: Random = {
-  bytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
-  float: () => Math.random(),
-};

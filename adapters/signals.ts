@@ -4,6 +4,8 @@
  * @module
  */
 
+import process from "node:process";
+
 /** A signal that asks a process to end. */
 export type ShutdownSignal = "SIGINT" | "SIGTERM" | "SIGBREAK";
 
@@ -22,18 +24,18 @@ const EXIT_CODES: Readonly<Record<ShutdownSignal, number>> = {
 export function onShutdownSignal(
   run: (signal: ShutdownSignal) => void,
 ): () => void {
-  const signals: ShutdownSignal[] = Deno.build.os === "windows"
+  const signals: ShutdownSignal[] = process.platform === "win32"
     ? ["SIGINT", "SIGBREAK"]
     : ["SIGINT", "SIGTERM"];
   let isShuttingDown = false;
   const undo = signals.map((signal) => {
     const listener = () => {
-      if (isShuttingDown) Deno.exit(EXIT_CODES[signal]);
+      if (isShuttingDown) process.exit(EXIT_CODES[signal]);
       isShuttingDown = true;
       run(signal);
     };
-    Deno.addSignalListener(signal, listener);
-    return () => Deno.removeSignalListener(signal, listener);
+    process.on(signal, listener);
+    return () => process.off(signal, listener);
   });
   return () => undo.forEach((remove) => remove());
 }

@@ -66,17 +66,21 @@ const FINAL: ReadonlyMap<number, string> = new Map([
     CLOSE.badVersion,
     "Cannot connect: the server does not speak this client's protocol version",
   ],
-  [CLOSE.refused, "Cannot connect: the server refuses this origin or user"],
+  [CLOSE.refused, "Cannot connect: the server refuses this user"],
   [CLOSE.tooBig, TOO_BIG],
   [MESSAGE_TOO_BIG, TOO_BIG],
 ]);
 
-/** The error to stop with, if it is no use to connect again after `cause`. */
+/**
+ * The error to stop with, if it is no use to connect again after `cause`. Its `data` has
+ * the close code and the reason, for whoever shows it in words of their own.
+ */
 export function finalError(cause: CloseCause): HeadwaterError | undefined {
-  const message = FINAL.get(cause.code);
+  const { code, reason } = cause;
+  const message = FINAL.get(code);
   if (message === undefined) return undefined;
-  const details = cause.reason === ""
-    ? `${cause.code}`
-    : `${cause.code}: ${cause.reason}`;
-  return new HeadwaterError("closed", `${message} (${details})`);
+  const details = reason === "" ? `${code}` : `${code}: ${reason}`;
+  return new HeadwaterError("closed", `${message} (${details})`, {
+    data: { code, reason },
+  });
 }

@@ -5,6 +5,7 @@
  */
 import { encodeUp } from "../protocol/client_codec.ts";
 import { cleanName, type Json } from "../protocol/json.ts";
+import { checkFunction } from "../protocol/shown.ts";
 import type { CallOptions, Guess } from "./api.ts";
 import { checkOptions } from "./known_options.ts";
 import type { LateWriting } from "./late_writing.ts";
@@ -44,26 +45,54 @@ export class Calls {
       ? undefined
       : writing.clean(args, "the arguments");
     const normal = cleanName(name, "the function name", LONGEST_NAME);
-    const pending = outbox.add(callRequest(normal, clean), options.signal);
-    this.#guess(pending, options);
+    const request = callRequest(normal, clean);
+    const guesses = toGuesses(request.action, options);
+    // Before anything is sent: what a guess throws refuses the call.
+    const shown = writing.part?.guess(this.#here(guesses));
+    let pending: PendingRequest;
+    try {
+      pending = outbox.add(request, options.signal);
+    } catch (error) {
+      shown?.takeBack();
+      throw error;
+    }
+    if (shown) shown.follow(pending);
+    else if (Object.keys(guesses).length > 0) {
+      writing.when((part) => {
+        if (!outbox.has(pending)) return; // answered by now
+        part.guess(this.#here(guesses)).follow(pending);
+      });
+    }
     return pending;
   }
 
-  /** Shows what a call is expected to do to the stores that are here. */
-  #guess(pending: PendingRequest, { store, optimistic }: CallOptions): void {
-    if (!optimistic) return;
-    const byStore = typeof optimistic === "function"
-      ? { [store ?? ""]: optimistic }
-      : optimistic;
-    this.#owner.writing.when((writing) => {
-      const guesses = new Map<Subscription, Guess>();
-      for (const [name, guess] of Object.entries(byStore)) {
-        const subscription = this.#owner.find(name.normalize());
-        if (subscription) guesses.set(subscription, guess);
-      }
-      writing.guess(pending, guesses);
-    });
+  /** Those for stores that are here. */
+  #here(guesses: Readonly<Record<string, Guess>>): Map<Subscription, Guess> {
+    const here = new Map<Subscription, Guess>();
+    for (const [name, guess] of Object.entries(guesses)) {
+      const subscription = this.#owner.find(name.normalize());
+      if (subscription) here.set(subscription, guess);
+    }
+    return here;
   }
+}
+
+/** What is expected of each store, by its name. */
+function toGuesses(
+  action: string,
+  { store, optimistic }: CallOptions,
+): Readonly<Record<string, Guess>> {
+  if (optimistic === undefined) return {};
+  if (typeof optimistic === "function") {
+    if (typeof store === "string") return { [store]: optimistic };
+    throw new TypeError(
+      `Cannot ${action}: say by \`store\` which store the optimistic function is for`,
+    );
+  }
+  for (const [name, guess] of Object.entries(optimistic)) {
+    checkFunction(guess, `Cannot ${action}: what is expected of "${name}"`);
+  }
+  return optimistic;
 }
 
 function callRequest(name: string, args: Json | undefined): Request {

@@ -10,7 +10,7 @@ import type { CallOptions, Client, ClientStatus } from "./api.ts";
 import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
 import { Calls } from "./calls.ts";
 import { Credentials, type TokenSource } from "./credentials.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred, rejectedQuietly } from "./deferred.ts";
 import type { ClientClock, Environment } from "./environment.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Inbox } from "./inbox.ts";
@@ -155,9 +155,7 @@ export class HeadwaterClient implements Client {
     try {
       const { closedBy } = this.#reconnector;
       if (closedBy !== undefined) {
-        const answer = new Deferred<R>();
-        answer.rejectQuietly(disconnected(closedBy));
-        return answer.promise;
+        return rejectedQuietly(disconnected(closedBy));
       }
       // Not awaited: the promise that may be rejected quietly must be the caller's own.
       return this.#calls.add(name, args, options).answer.promise as Promise<R>; // the caller's claim
@@ -228,6 +226,11 @@ export class HeadwaterClient implements Client {
       storage,
       outbox: this.#outbox,
       mutators: app?.mutators ?? {},
+      get closedBy() {
+        // What is kept waits for another connection, or another client.
+        const { closedBy, isDestroyed } = client.#reconnector;
+        return isDestroyed || !storage ? closedBy : undefined;
+      },
       get hasGreeted() {
         return client.#hasGreeted;
       },

@@ -4,7 +4,7 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import { checkFunction } from "../protocol/shown.ts";
+import { checkFunction, shown } from "../protocol/shown.ts";
 import { freezeDeep, type Json } from "../protocol/json.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Deferred } from "./deferred.ts";
@@ -41,6 +41,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   readonly #owner: HandleOwner;
   readonly #onChange: ((state: T) => void) | undefined;
   #ready: Deferred<void> | undefined;
+  #ended: Deferred<Error> | undefined;
   readonly #listeners: StateListeners;
   #isFirstDue = false;
   #lastSeen: LastSeen | undefined;
@@ -108,7 +109,14 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     partial: Partial<T>,
     options: WriteOptions = {},
   ): Promise<ClientWritten> {
-    const updates = Object.entries(partial as object); // a state is an object
+    if (partial === null || typeof partial !== "object") {
+      throw new TypeError(
+        `Cannot merge into store "${this.name}": an object of properties is needed, not ${
+          shown(partial)
+        }`,
+      );
+    }
+    const updates = Object.entries(partial);
     const recipe = (draft: Record<string, unknown>) => {
       for (const [name, value] of updates) {
         if (value === undefined) delete draft[name];
@@ -141,13 +149,23 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#ready.promise;
   }
 
+  ended(): Promise<Error> {
+    if (this.#ended === undefined) {
+      this.#ended = new Deferred();
+      const { error } = this.#subscription;
+      if (this.#lastSeen) this.#ended.resolve(unsubscribed(this.name));
+      else if (error) this.#ended.resolve(error);
+    }
+    return this.#ended.promise;
+  }
+
   unsubscribe(): void {
     if (this.#lastSeen !== undefined) return;
     const { current, syncedAt } = this.#subscription;
     this.#lastSeen = { current, syncedAt };
     this.#isFirstDue = false;
     this.#listeners.clear();
-    this.fail(unsubscribed(this.name));
+    this.end(unsubscribed(this.name));
     this.#owner.remove();
   }
 
@@ -159,14 +177,15 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#subscription.overlay?.canRedo ?? false;
   }
 
-  undo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  // Asynchronous, so that a conflict rejects: it is no mistake of the caller's.
+  async undo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.undo(this.#subscription)
     );
   }
 
-  redo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  async redo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.redo(this.#subscription)
     );
   }
@@ -223,6 +242,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     if (this.hasData()) return;
     this.#ready?.rejectQuietly(error);
     this.#ready = undefined;
+  }
+
+  /** Tells those who wait for the end, and for a first state. */
+  end(error: Error): void {
+    this.fail(error);
+    this.#ended?.resolve(error);
   }
 
   get #current(): Replicated | undefined {

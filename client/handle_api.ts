@@ -31,6 +31,12 @@ export interface SubscriptionHandle<T> {
    * the handle is unsubscribed or the client ends before. Nobody has to wait for it.
    */
   ready(): Promise<void>;
+  /**
+   * Resolves with the reason when nothing can come any more: the store was deleted or
+   * may not be seen, the handle is unsubscribed or the client destroyed. What failed
+   * for now alone, as a store that could not be read, is tried again instead.
+   */
+  ended(): Promise<Error>;
   /** The state; undefined before the first. */
   getState(): T | undefined;
   /** The state as the server has confirmed it. */
@@ -75,8 +81,8 @@ export interface SubscriptionHandle<T> {
    * handles, mutators and batches, as a write of its own: what others wrote since
    * stays. Items of arrays are found again where they are now, by their `id` or their
    * value. Resolves when it is committed; at once, with undefined, where there is none.
-   *
-   * @throws {HeadwaterError} `conflict` if others have changed the same since.
+   * Rejects with `conflict` if others have changed the same since: that change stays,
+   * and the one before it is the next to be taken back.
    */
   undo(): Promise<ClientWritten | undefined>;
   /** Makes the change again that {@linkcode SubscriptionHandle.undo} took back last. */

@@ -7,7 +7,9 @@
 import { copyClean } from "../protocol/copy_clean.ts";
 import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/json.ts";
-import { Deferred } from "./deferred.ts";
+import { checkFunction } from "../protocol/shown.ts";
+import { Deferred, rejectedQuietly } from "./deferred.ts";
+import { disconnected } from "./reconnector.ts";
 import { MAX_PENDING } from "./request.ts";
 import type { WriteOptions } from "./write_options.ts";
 import type {
@@ -78,6 +80,8 @@ export class LateWriting {
 
   /** Writes with the part, now or when it is there; what it throws then rejects. */
   run<R>(write: (writing: Writing) => Promise<R>): Promise<R> {
+    const { closedBy } = this.#owner;
+    if (closedBy) return rejectedQuietly(disconnected(closedBy));
     if (this.#writing) return write(this.#writing);
     const done = new Deferred<R>();
     const reject = (error: unknown) => done.rejectQuietly(error);
@@ -90,6 +94,9 @@ export class LateWriting {
 
   /** Has everything that `run` writes take effect together. */
   batch(run: () => void, options: WriteOptions): Promise<void> {
+    checkFunction(run, "Cannot batch: what it is to run");
+    const { closedBy } = this.#owner;
+    if (closedBy) return rejectedQuietly(disconnected(closedBy));
     if (this.#batch) throw new TypeError("Cannot batch within a batch");
     const items: Waiting[] = this.#batch = [];
     try {

@@ -91,6 +91,11 @@ export class Outbox {
     return this.queue.calls.size;
   }
 
+  /** Whether a request is waiting for its answer. */
+  has(request: PendingRequest): boolean {
+    return [...this.queue.calls].some((call) => call === request);
+  }
+
   /** The session, if there is one. */
   get session(): IssuedSession | undefined {
     return this.#session.issued;

@@ -41,6 +41,8 @@ export interface Request {
   readonly isHeld?: boolean;
   /** Whether it is better sent a little later, and what comes behind it need not wait for that. */
   readonly isBlocked?: boolean;
+  /** Whether it was made on top of one of these, so that it can only come behind them. */
+  isBehind?(others: readonly Request[]): boolean;
   /** It is on its way, as it was last encoded. */
   sent?(): void;
   /**

@@ -34,6 +34,8 @@ export interface AnyHandle {
   deliver(): void;
   /** Rejects those who wait for a first state. */
   fail(error: Error): void;
+  /** Nothing comes any more. */
+  end(error: Error): void;
 }
 
 /** Where a subscription stands. */
@@ -192,7 +194,7 @@ export class Subscription {
   /** It is over. */
   end(error: Error): void {
     this.#enter({ name: "ended", error });
-    this.fail(error);
+    for (const handle of this.handles) handle.end(error);
   }
 
   #askAgain(after: "snap" | "resume" | "patch"): void {

@@ -57,11 +57,18 @@ export interface Writing {
   ): Promise<ClientWritten>;
   /** Has everything that `run` writes take effect together. */
   batch(run: () => void, options: WriteOptions): Promise<void>;
-  /** Shows what a call is expected to do, until it has or has failed. */
+  /** Shows what a call is expected to do that is about to be made. */
   guess(
-    pending: PendingRequest,
     guesses: ReadonlyMap<Subscription, (state: never) => unknown>,
-  ): void;
+  ): ShownGuess;
+}
+
+/** What a call is expected to do, and is shown. */
+export interface ShownGuess {
+  /** The call is made: shown until it has taken effect, or failed. */
+  follow(pending: PendingRequest): void;
+  /** It is not. */
+  takeBack(): void;
 }
 
 /** What keeps writes and states over a reload. */
@@ -114,6 +121,8 @@ export interface WritingOwner {
   readonly storage: ClientStorage | undefined;
   /** The contract's mutators. */
   readonly mutators: Readonly<Record<string, AnyMutator>>;
+  /** Why nothing is sent any more, if so. */
+  readonly closedBy: Error | undefined;
   /** Whether a hello was said: what was left in another session needs another connection. */
   readonly hasGreeted: boolean;
   /** Who writes, as far as it is known. */

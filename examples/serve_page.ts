@@ -3,8 +3,17 @@
  *
  * @module
  */
+import { createRequire } from "node:module";
 import * as esbuild from "esbuild";
 import type { Page, Server } from "@headwater/sync/server";
+
+/** How a page is bundled. */
+export interface BundleOptions {
+  /** The module that it begins with. */
+  readonly main?: string;
+  /** Whether its packages say what they find suspicious, as they do in development. */
+  readonly isDevelopment?: boolean;
+}
 
 /**
  * Bundles `main.ts` and `style.css` beside an `index.html`, for the option `pages`
@@ -12,14 +21,18 @@ import type { Page, Server } from "@headwater/sync/server";
  */
 export async function bundlePage(
   folder: URL,
+  { main = "main.ts", isDevelopment = false }: BundleOptions = {},
 ): Promise<Record<string, Page>> {
   const html = await Deno.readTextFile(new URL("index.html", folder));
+  const mode = isDevelopment ? "development" : "production";
   try {
     const { outputFiles } = await esbuild.build({
-      entryPoints: ["main.ts", "style.css"].map((name) => pathOf(name, folder)),
+      entryPoints: [main, "style.css"].map((name) => pathOf(name, folder)),
       outdir: "/",
       bundle: true,
-      minify: true,
+      minify: !isDevelopment,
+      jsx: "automatic",
+      define: { "process.env.NODE_ENV": JSON.stringify(mode) },
       write: false,
       format: "esm",
       target: "es2022",
@@ -48,15 +61,19 @@ export async function serve(server: Server, name: string): Promise<void> {
   }
 }
 
-/** Finds packages as Deno does: by the imports of `deno.json`. */
-const importMap: esbuild.Plugin = {
+/** Finds packages as Deno does: by the imports of `deno.json`, and theirs by their own. */
+export const importMap: esbuild.Plugin = {
   name: "import-map",
   setup(build) {
-    build.onResolve(
-      { filter: /^[@\w]/ },
-      ({ path, kind }) =>
-        kind === "entry-point" ? undefined : { path: pathOf(path) },
-    );
+    build.onResolve({ filter: /^[@\w]/ }, ({ path, kind, importer }) => {
+      if (kind === "entry-point") return undefined;
+      const isOurs = importer.startsWith(
+        pathOf("../", new URL(import.meta.url)),
+      );
+      return {
+        path: isOurs ? pathOf(path) : createRequire(importer).resolve(path),
+      };
+    });
   },
 };
 

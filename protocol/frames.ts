@@ -328,7 +328,7 @@ export const CLOSE = {
   badVersion: 4001,
   /** No hello within the deadline. */
   helloTimeout: 4002,
-  /** The origin or the user is refused. Final. */
+  /** The user is refused; a page of another origin gets no connection at all. Final. */
   refused: 4003,
   /** A message is over the size limit. Final. */
   tooBig: 4004,

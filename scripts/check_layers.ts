@@ -306,10 +306,11 @@ async function* sourceFiles(
   const entries = await Array.fromAsync(Deno.readDir(join(root, folder)));
   for (const entry of entries.sort((a, b) => a.name.localeCompare(b.name))) {
     if (
-      entry.name.startsWith(".") || entry.name === "node_modules" ||
-      entry.name === "npm"
+      entry.name.startsWith(".") || entry.name === "node_modules"
     ) continue;
     const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+    // What is built there is not ours to keep.
+    if (path === "npm") continue;
     if (entry.isDirectory) yield* sourceFiles(root, path);
     else if (/\.(ts|tsx|mts|js|mjs)$/.test(entry.name)) yield path;
   }

@@ -16,8 +16,9 @@ import {
 import type { Connection } from "./connection.ts";
 import type { Failures } from "./failures.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
-import type { Session, Sessions } from "./sessions.ts";
-import type { Definitions } from "./stores/definition.ts";
+import type { Session } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import { type AccessContext, userIdOf } from "./stores/writer.ts";
 import type { Subscription } from "./subscription.ts";
 

@@ -22,6 +22,17 @@ export interface ConnectionRequest {
   readonly address?: string | undefined;
 }
 
+/** What is kept of a request until its client says hello. */
+export function toConnectionRequest(
+  { url, headers: sent }: Request,
+  address: string | undefined,
+): ConnectionRequest {
+  // Copied now: a request that was answered cannot be read any more.
+  const headers = new Headers(sent);
+  headers.delete("cookie");
+  return { url, headers, address };
+}
+
 /** What a client says of itself. */
 export interface Credentials {
   /** The client's `token`. */
@@ -114,7 +125,7 @@ export function principalOf(user: Json): string | undefined {
 
 function toVerdict(given: unknown): Verdict {
   if (given === null || given === undefined) {
-    return { code: CLOSE.refused, reason: "The server refuses this user" };
+    return { code: CLOSE.refused, reason: "Authentication found no user" };
   }
   try {
     const user = cleanValue(given, { what: "the user" });

@@ -8,7 +8,8 @@ import type { Json } from "../protocol/value.ts";
 import type { CallAbort } from "./call_abort.ts";
 import { timeOfCall } from "./call_time.ts";
 import type { Clock, ConnectionInfo } from "./ports.ts";
-import type { Session, Sessions } from "./sessions.ts";
+import type { Session } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** What a function's handler knows of its call. */
 export interface CallContext {

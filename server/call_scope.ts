@@ -8,7 +8,7 @@
 import { LimitError } from "../protocol/errors.ts";
 import { type StoreId, storeKey } from "./log/keys.ts";
 import type { WrittenTo } from "./log/answers.ts";
-import { type Origin, WRITES_PER_CALL } from "./log/records.ts";
+import { type Origin, WRITES_PER_CALL } from "./log/mutation.ts";
 import type { Ambient } from "./ports.ts";
 import type { Writer } from "./stores/writer.ts";
 

@@ -14,8 +14,9 @@ import type { Failures } from "./failures.ts";
 import type { FunctionDefinition } from "./functions.ts";
 import type { Answers, RecordedAnswer, WrittenTo } from "./log/answers.ts";
 import type { Clock } from "./ports.ts";
-import type { Answer, Sessions } from "./sessions.ts";
-import { NOT_NOW } from "./stores/access.ts";
+import type { Answer } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+import { NOT_NOW } from "./stores/numbered_writes.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 
 /** What calls work with, once the server has opened its KV. */

@@ -8,18 +8,8 @@ import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
 import { shown } from "../protocol/shown.ts";
 import { checkKvLocation } from "./kv_location.ts";
 import { SLOT_EVENT_BYTES } from "./log/event_feed.ts";
-import type { ListenOptions, ServerOptions } from "./options.ts";
-
-/** What an option is; `"any"` is checked where it is used. */
-type Kind = "any" | "boolean" | "function" | "number" | "object" | "string";
-
-const KINDS: Readonly<Record<Exclude<Kind, "any">, string>> = {
-  boolean: "true or false",
-  function: "a function",
-  number: "a number",
-  object: "an object",
-  string: "a string",
-};
+import { checkKinds, type Kind } from "./option_kinds.ts";
+import type { AttachOptions, ListenOptions, ServerOptions } from "./options.ts";
 
 const SERVER_OPTIONS: Readonly<Record<keyof ServerOptions, Kind>> = {
   app: "object",
@@ -41,6 +31,11 @@ const LISTEN_OPTIONS: Readonly<Record<keyof ListenOptions, Kind>> = {
   cert: "string",
   key: "string",
   transport: "string",
+};
+
+const ATTACH_OPTIONS: Readonly<Record<keyof AttachOptions, Kind>> = {
+  path: "string",
+  heartbeatMs: "number",
 };
 
 /** The least value of a limit, where that is not 0 for a time and 1 for anything else. */
@@ -109,25 +104,16 @@ export function checkServerOptions(options: ServerOptions): Limits {
 export function checkListenOptions(options: ListenOptions): void {
   const action = "Cannot listen";
   checkKinds(action, options, LISTEN_OPTIONS);
-  const { port = 0, host, path, heartbeatMs = 0, transport } = options;
+  const { port = 0, host, transport } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new RangeError(
       `${action}: port must be a whole number from 0 to 65535, not ${port}`,
     );
   }
-  if (!Number.isSafeInteger(heartbeatMs) || heartbeatMs < 0) {
-    throw new RangeError(
-      `${action}: heartbeatMs must be a whole number from 0, not ${heartbeatMs}`,
-    );
-  }
+  checkPathAndHeartbeat(action, options);
   if (host === "") {
     throw new RangeError(
       `${action}: host must be a name or an address, not ""`,
-    );
-  }
-  if (path !== undefined && !path.startsWith("/")) {
-    throw new RangeError(
-      `${action}: path must begin with "/", found ${shown(path)}`,
     );
   }
   if (
@@ -145,6 +131,44 @@ export function checkListenOptions(options: ListenOptions): void {
     const missing = options.cert === undefined ? "cert" : "key";
     throw new TypeError(
       `${action}: cert and key are used together, and ${missing} is missing`,
+    );
+  }
+}
+
+/**
+ * Checks what is given to `Server.attach()`.
+ *
+ * @throws As {@linkcode checkServerOptions}.
+ */
+export function checkAttachOptions(
+  httpServer: unknown,
+  options: AttachOptions,
+): void {
+  const action = "Cannot attach";
+  const { on, off, listeners } = Object(httpServer);
+  if (![on, off, listeners].every((method) => typeof method === "function")) {
+    throw new TypeError(
+      `${action}: it takes a server of node:http or node:https, not ${
+        shown(httpServer)
+      }`,
+    );
+  }
+  checkKinds(action, options, ATTACH_OPTIONS);
+  checkPathAndHeartbeat(action, options);
+}
+
+function checkPathAndHeartbeat(
+  action: string,
+  { path, heartbeatMs = 0 }: AttachOptions,
+): void {
+  if (!Number.isSafeInteger(heartbeatMs) || heartbeatMs < 0) {
+    throw new RangeError(
+      `${action}: heartbeatMs must be a whole number from 0, not ${heartbeatMs}`,
+    );
+  }
+  if (path !== undefined && !path.startsWith("/")) {
+    throw new RangeError(
+      `${action}: path must begin with "/", found ${shown(path)}`,
     );
   }
 }
@@ -174,38 +198,6 @@ function checkLimit(action: string, name: string, value: unknown): void {
   if (most !== undefined && value > most) {
     throw new RangeError(`${limit} must be ${most} or less, not ${value}`);
   }
-}
-
-function checkKinds(
-  action: string,
-  options: unknown,
-  kinds: Readonly<Record<string, Kind>>,
-): void {
-  if (!isOfKind(options, "object")) {
-    throw new TypeError(
-      `${action}: its options must be an object, not ${shown(options)}`,
-    );
-  }
-  for (const [name, value] of Object.entries(Object(options))) {
-    const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
-    if (kind === undefined) {
-      throw new TypeError(
-        `${action}: there is no option ${shown(name)}; there are ${
-          Object.keys(kinds).join(", ")
-        }`,
-      );
-    }
-    if (kind === "any" || value === undefined) continue;
-    if (!isOfKind(value, kind)) {
-      throw new TypeError(
-        `${action}: ${name} must be ${KINDS[kind]}, not ${shown(value)}`,
-      );
-    }
-  }
-}
-
-function isOfKind(value: unknown, kind: Kind): boolean {
-  return typeof value === kind && value !== null && !Array.isArray(value);
 }
 
 /** Whether it looks like a KV; what it can do is seen when it is used. */

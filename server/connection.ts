@@ -4,23 +4,15 @@
  *
  * @module
  */
-import { decodeUp, encodeFrame } from "../protocol/codec.ts";
+import { encodeFrame } from "../protocol/codec.ts";
 import { toErrorBody } from "../protocol/error_body.ts";
-import {
-  type ErrorBody,
-  HeadwaterError,
-  LimitError,
-} from "../protocol/errors.ts";
-import {
-  CLOSE,
-  type CloseCode,
-  type RefusedFrame,
-  type UpFrame,
-} from "../protocol/frames.ts";
+import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
 import type { ConnectionRequest } from "./authentication.ts";
-import { Bonds } from "./bonds.ts";
+import { DirtySubscriptions } from "./dirty_subscriptions.ts";
+import { Inbox, type InboxOwner, type ReceivedFrame } from "./inbox.ts";
 import { Outbox, type Outboxes, type OutboxOwner } from "./outbox.ts";
 import type {
   Clock,
@@ -31,16 +23,10 @@ import type {
 } from "./ports.ts";
 import type { Member } from "./roster.ts";
 import { RunningCalls } from "./running_calls.ts";
-import type { Answer, Session } from "./sessions.ts";
+import type { Answer, Session } from "./session.ts";
 import type { JointDelivery } from "./stores/joint_delivery.ts";
-import type { Subscription, SubscriptionOwner } from "./subscription.ts";
 import { userIdOf } from "./stores/writer.ts";
-
-/**
- * What a message in an inbox costs beside its bytes: a million of a few bytes each
- * would otherwise take a hundred times the limit.
- */
-const MESSAGE_COST_BYTES = 64;
+import type { Subscription, SubscriptionOwner } from "./subscription.ts";
 
 /** By what it is known who is behind a connection. */
 export interface Proof {
@@ -53,9 +39,6 @@ export interface Proof {
   /** How often it was asked again. */
   runs: number;
 }
-
-/** What comes out of the inbox. */
-export type ReceivedFrame = UpFrame | RefusedFrame;
 
 /** What a connection asks of its server. */
 export interface ConnectionHost {
@@ -80,8 +63,7 @@ export interface ConnectionHost {
 
 /** See the module's documentation. */
 export class Connection
-  implements SocketEvents, SubscriptionOwner, OutboxOwner, Member {
-  readonly info: ConnectionInfo;
+  implements SocketEvents, SubscriptionOwner, InboxOwner, OutboxOwner, Member {
   readonly outbox: Outbox;
   readonly subscriptions = new Map<string, Subscription>();
   /** Calls that run. */
@@ -97,24 +79,12 @@ export class Connection
   };
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
-  readonly #inbox: Uint8Array[] = [];
-  #inboxBytes = 0;
-  /** Frames of a message that is being handled. */
-  #frames: ReceivedFrame[] = [];
-  #underWay = 0;
-  #isHandling = false;
-  /** What follows a hello waits for its session. */
-  #isGreeting = false;
-  #isDraining = false;
-  #onIdle: () => void = () => {};
-  readonly #dirty = new Set<Subscription>();
-  /** Those that have to be sent in one message. */
-  readonly #bonds = new Bonds<Subscription>();
-  #isFlushDeferred = false;
+  readonly #inbox: Inbox;
+  readonly #dirty: DirtySubscriptions;
   /** Answers that wait until the caller's subscriptions show what they promise. */
   #held: Answer[] = [];
   #session: Session | undefined;
-  #user: Json = null;
+  #info: ConnectionInfo;
   /** Subscriptions that were answered. */
   readonly #followed = new Set<Subscription>();
   #helloTimer: Timer | undefined;
@@ -122,11 +92,17 @@ export class Connection
   #isClosed = false;
 
   /** Takes over an open socket. */
-  constructor(socket: Socket, info: ConnectionInfo, host: ConnectionHost) {
-    this.info = info;
+  constructor(
+    socket: Socket,
+    address: string | undefined,
+    host: ConnectionHost,
+  ) {
+    this.#info = { address, user: null };
     this.#socket = socket;
     this.#host = host;
     this.outbox = new Outbox(socket, this, host.outboxes);
+    this.#inbox = new Inbox(this, host.limits);
+    this.#dirty = new DirtySubscriptions(host.clock, this.outbox);
     this.#heardAtMs = host.clock.monotonic();
     const { helloMs } = host.limits;
     this.#helloTimer = host.clock.setTimer(helloMs, () => {
@@ -149,13 +125,18 @@ export class Connection
     return this.#isClosed;
   }
 
+  /** What the application is told of it. */
+  get info(): ConnectionInfo {
+    return this.#info;
+  }
+
   /** The user behind it; null for nobody. */
   get user(): Json {
-    return this.#user;
+    return this.#info.user;
   }
   set user(user: Json) {
     const before = this.userId;
-    this.#user = user;
+    this.#info = { ...this.#info, user };
     this.#host.identified(this, before);
   }
 
@@ -166,7 +147,7 @@ export class Connection
 
   /** @inheritdoc */
   get userId(): string | undefined {
-    return userIdOf(this.#user);
+    return userIdOf(this.user);
   }
 
   /** @inheritdoc */
@@ -201,39 +182,7 @@ export class Connection
   message(data: Uint8Array | string): void {
     if (this.#isClosed) return;
     this.#heardAtMs = this.#host.clock.monotonic();
-    if (typeof data === "string") {
-      return this.close(
-        CLOSE.badFrame,
-        "Text messages are not part of the protocol",
-      );
-    }
-    const { messageBytes, inboxBytes } = this.#host.limits;
-    const waits = this.#inbox.length > 0 || this.#frames.length > 0;
-    if (
-      (waits || !this.#mayHandle()) &&
-      this.calls.cancelAhead(data, this.#host.limits, waits)
-    ) return;
-    if (data.byteLength > messageBytes) {
-      const { message } = new LimitError(
-        "take the message",
-        "messageBytes",
-        messageBytes,
-        data.byteLength,
-      );
-      return this.close(CLOSE.tooBig, message);
-    }
-    this.#inboxBytes += data.byteLength + MESSAGE_COST_BYTES;
-    if (this.#inboxBytes > inboxBytes) {
-      const { message } = new LimitError(
-        "queue the message",
-        "inboxBytes",
-        inboxBytes,
-        this.#inboxBytes,
-      );
-      return this.close(CLOSE.flooding, message);
-    }
     this.#inbox.push(data);
-    this.#handle();
   }
 
   /** @inheritdoc */
@@ -253,9 +202,7 @@ export class Connection
 
   /** Takes nothing more, and resolves when what is under way is answered. */
   drain(): Promise<void> {
-    this.#isDraining = true;
-    if (this.#underWay === 0 || this.#isClosed) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle = resolve);
+    return this.#inbox.drain();
   }
 
   /** Sends an error that concerns the whole connection, or the store of that name. */
@@ -270,7 +217,22 @@ export class Connection
     if (error instanceof HeadwaterError) {
       return toErrorBody(error, "unavailable");
     }
+    return this.failed(error, what);
+  }
+
+  /** @inheritdoc */
+  failed(error: unknown, what: string): ErrorBody {
     return this.#host.failed(this, error, what);
+  }
+
+  /** @inheritdoc */
+  get canAnswer(): boolean {
+    return !this.outbox.isFull;
+  }
+
+  /** @inheritdoc */
+  handle(frame: ReceivedFrame): void | Promise<void> {
+    return this.#host.dispatch(this, frame);
   }
 
   /** Sends a call's answer, not before the caller's subscriptions show its effects. */
@@ -283,18 +245,11 @@ export class Connection
   /** @inheritdoc */
   dirtied(subscription: Subscription): void {
     this.#dirty.add(subscription);
-    if (this.#isFlushDeferred || this.outbox.isFull) return;
-    // At the end of the tick: more may change until then.
-    this.#isFlushDeferred = true;
-    this.#host.clock.defer(() => {
-      this.#isFlushDeferred = false;
-      this.#flushDirty();
-    });
   }
 
   /** @inheritdoc */
   isBound(subscription: Subscription): boolean {
-    return this.#bonds.has(subscription);
+    return this.#dirty.isBound(subscription);
   }
 
   /** @inheritdoc */
@@ -305,18 +260,7 @@ export class Connection
         ? [{ subscription, delivery }]
         : [];
     });
-    const areReady = parts.every(({ subscription, delivery }) =>
-      subscription.isUpTo(delivery) && !this.isBound(subscription)
-    );
-    if (areReady && !this.outbox.isFull) {
-      for (const { subscription, delivery } of parts) {
-        subscription.take(delivery);
-      }
-      return;
-    }
-    // Sent one by one, as there is room, they would show a half of the transaction.
-    this.#bonds.bind(parts.map(({ subscription }) => subscription));
-    for (const { subscription } of parts) subscription.lag();
+    this.#dirty.deliver(parts);
   }
 
   /** @inheritdoc */
@@ -342,15 +286,14 @@ export class Connection
       this.subscriptions.delete(subscription.name);
     }
     this.#dirty.delete(subscription);
-    for (const other of this.#bonds.leave(subscription)) this.dirtied(other);
     this.#unfollow(subscription);
     this.advanced();
   }
 
   /** @inheritdoc */
   drained(): void {
-    this.#flushDirty();
-    this.#handle();
+    this.#dirty.flush();
+    this.#inbox.advance();
   }
 
   /** @inheritdoc */
@@ -370,90 +313,9 @@ export class Connection
     });
   }
 
-  #flushDirty(): void {
-    for (const subscription of [...this.#dirty]) {
-      if (this.outbox.isFull) return;
-      // It may have gone with one that it is bound to.
-      if (this.#dirty.has(subscription)) this.#flushGroup(subscription);
-    }
-  }
-
-  #flushGroup(subscription: Subscription): void {
-    for (const member of this.#bonds.groupOf(subscription)) {
-      const { released } = member;
-      released?.then(() => this.dirtied(member));
-      if (released) return;
-      if (member.isAnswering && this.isBound(member)) return;
-    }
-    for (const member of this.#bonds.release(subscription)) {
-      this.#dirty.delete(member);
-      member.flush();
-    }
-  }
-
-  /** Handles what is in the inbox, as far as the limits allow. */
-  #handle(): void {
-    if (this.#isHandling) return;
-    this.#isHandling = true;
-    while (this.#mayHandle()) {
-      const frame = this.#frames.shift();
-      if (frame) this.#dispatch(frame);
-      else if (!this.#decodeNext()) {
-        this.calls.caughtUp();
-        break;
-      }
-    }
-    this.#isHandling = false;
-  }
-
-  #mayHandle(): boolean {
-    // A client that does not read gets no further answers, so its inbox stands still.
-    return !this.#isClosed && !this.#isGreeting && !this.#isDraining &&
-      this.#underWay < this.#host.limits.callsPerConnection &&
-      !this.outbox.isFull;
-  }
-
-  #decodeNext(): boolean {
-    const message = this.#inbox.shift();
-    if (!message) return false;
-    this.#inboxBytes -= message.byteLength + MESSAGE_COST_BYTES;
-    try {
-      this.#frames = decodeUp(message, this.#host.limits);
-    } catch (error) {
-      // Thrown further it would end the process: the host delivers messages in an event.
-      if (!(error instanceof HeadwaterError)) {
-        this.#host.failed(this, error, "A message");
-      }
-      this.close(CLOSE.badFrame, toErrorBody(error, "bad_frame").message);
-    }
-    return true;
-  }
-
-  #dispatch(frame: ReceivedFrame): void {
-    let handled: void | Promise<void>;
-    try {
-      handled = this.#host.dispatch(this, frame);
-    } catch (error) {
-      return this.#fail(error);
-    }
-    if (!handled) return;
-    this.#underWay++;
-    if (frame.type === "hello") this.#isGreeting = true;
-    handled.catch((error) => this.#fail(error)).finally(() => {
-      this.#underWay--;
-      if (frame.type === "hello") this.#isGreeting = false;
-      if (this.#underWay === 0) this.#onIdle();
-      this.#handle();
-    });
-  }
-
   #unfollow(subscription: Subscription): void {
     if (!this.#followed.delete(subscription)) return;
     this.#host.unsubscribed(this, subscription.name);
-  }
-
-  #fail(error: unknown): void {
-    this.refuse(this.#host.failed(this, error, "What was asked for"));
   }
 
   #end(): void {
@@ -461,8 +323,7 @@ export class Connection
     this.#isClosed = true;
     this.#helloTimer?.cancel();
     this.calls.stop();
-    this.#inbox.length = 0;
-    this.#frames = [];
+    this.#inbox.stop();
     this.#held = [];
     this.#dirty.clear();
     for (const subscription of this.subscriptions.values()) {
@@ -471,7 +332,6 @@ export class Connection
     }
     this.subscriptions.clear();
     this.outbox.close();
-    this.#onIdle();
     this.#host.ended(this);
   }
 }

@@ -14,14 +14,8 @@ import { Outboxes } from "./outbox.ts";
 import { partBytes } from "./part_queue.ts";
 import type { Revocation } from "./revocations.ts";
 import { Roster } from "./roster.ts";
-import type {
-  Clock,
-  ConnectionInfo,
-  Socket,
-  SocketEvents,
-  Timer,
-} from "./ports.ts";
-import type { Session } from "./sessions.ts";
+import type { Clock, Socket, SocketEvents, Timer } from "./ports.ts";
+import type { Session } from "./session.ts";
 
 /** A connection is silent once nothing was heard for so many heartbeats. */
 const SILENT_HEARTBEATS = 2.5;
@@ -99,17 +93,18 @@ export class Connections {
   /** Takes over an open socket; `request` is kept where it will be asked for. */
   accept(
     socket: Socket,
-    { request, ...info }: ConnectionInfo & {
+    { request, address }: {
+      address?: string | undefined;
       request?: ConnectionRequest | undefined;
     },
   ): SocketEvents {
-    const refusal = this.#refusal(info);
+    const refusal = this.#refusal(address);
     if (refusal) {
       socket.close(...refusal);
       return { message: () => {}, closed: () => {} };
     }
     const { clock, limits, dispatch, failures, lifecycle } = this.#options;
-    const connection = new Connection(socket, info, {
+    const connection = new Connection(socket, address, {
       clock,
       limits,
       outboxes: this.outboxes,
@@ -122,11 +117,21 @@ export class Connections {
       },
       subscribed: (connection, name) => {
         this.roster.follow(connection, name);
-        lifecycle.fire("subscribe", name, clientOf(connection));
+        lifecycle.fire(
+          "subscribe",
+          name,
+          clientOf(connection),
+          connection.info,
+        );
       },
       unsubscribed: (connection, name) => {
         this.roster.unfollow(connection, name);
-        lifecycle.fire("unsubscribe", name, clientOf(connection));
+        lifecycle.fire(
+          "unsubscribe",
+          name,
+          clientOf(connection),
+          connection.info,
+        );
       },
       ended: (connection) => this.#ended(connection),
       failed: ({ clientId }, error, what) =>
@@ -134,11 +139,8 @@ export class Connections {
     });
     connection.proof.request = request;
     this.#connections.add(connection);
-    if (info.address !== undefined) {
-      this.#byAddress.set(
-        info.address,
-        (this.#byAddress.get(info.address) ?? 0) + 1,
-      );
+    if (address !== undefined) {
+      this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1);
     }
     this.#listen();
     return connection;
@@ -166,7 +168,7 @@ export class Connections {
     this.outboxes.close();
   }
 
-  #refusal({ address }: ConnectionInfo): [CloseCode, string] | undefined {
+  #refusal(address: string | undefined): [CloseCode, string] | undefined {
     const { limits, isLoopbackLimited } = this.#options;
     if (this.#isClosed) return [CLOSE.goingAway, "The server is going away"];
     if (this.#connections.size >= limits.connections) {

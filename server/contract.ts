@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { App, StoreContract } from "../protocol/contract.ts";
+import type { App, StateRules, StoreContract } from "../protocol/contract.ts";
 import { validate } from "../protocol/schema.ts";
 import type { FunctionHandler } from "./functions.ts";
 
@@ -17,6 +17,13 @@ export function storeContract(
   name: string,
 ): StoreContract | undefined {
   return find(app?.stores, name, `create store "${name}"`);
+}
+
+/** What a contract says of the states of a store, without the first of them. */
+export function rulesOf(
+  { schema, version, migrate }: StoreContract,
+): StateRules {
+  return { schema, version, ...(migrate && { migrate }) };
 }
 
 /**

@@ -20,7 +20,7 @@ import type { Logger } from "./logger.ts";
 import type { Clock, OpenedKv, Random, Timer } from "./ports.ts";
 import { type RevocationListener, Revocations } from "./revocations.ts";
 import { Sessions } from "./sessions.ts";
-import type { Definitions } from "./stores/definition.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import { StoreRegistry } from "./stores/registry.ts";
 
 /** A KV that is far away takes several commits at once; a local file has one writer. */

@@ -7,7 +7,8 @@ import type { CallFrame } from "../protocol/frames.ts";
 import type { CallContext, Caller } from "./call_context.ts";
 import { answerCall, type FunctionsEnvironment } from "./calls.ts";
 import { definedName } from "./defined_name.ts";
-import type { Answer } from "./sessions.ts";
+import { checkKinds, type Kind } from "./option_kinds.ts";
+import type { Answer } from "./session.ts";
 
 /**
  * Answers calls of one function. It may run again for a call whose answer was
@@ -27,6 +28,10 @@ export interface FunctionOptions {
    */
   readonly once?: boolean;
 }
+
+const FUNCTION_OPTIONS: Readonly<Record<keyof FunctionOptions, Kind>> = {
+  once: "boolean",
+};
 
 /** A function, as it was defined. */
 export interface FunctionDefinition {
@@ -59,6 +64,7 @@ export class Functions {
     if (this.#definitions.has(clean)) {
       throw new TypeError(`Cannot handle "${clean}": it is handled already`);
     }
+    checkKinds(`Cannot handle "${clean}"`, options, FUNCTION_OPTIONS);
     this.#definitions.set(clean, { handler, once: options.once ?? false });
   }
 

@@ -11,14 +11,14 @@ import type { Clock, ConnectionInfo, Timer } from "./ports.ts";
 
 /** The events of {@linkcode Server.on}, and what their listeners get. */
 export interface ServerEvents {
-  /** A client has connected, and was welcomed. */
+  /** A client has connected, and was welcomed; `info` has its user, as in all of these. */
   connection: [clientId: string, info: ConnectionInfo];
   /** The connection of a client has ended; its subscriptions have before. */
   disconnect: [clientId: string, info: ConnectionInfo];
   /** A client has subscribed to a store. */
-  subscribe: [name: string, clientId: string];
+  subscribe: [name: string, clientId: string, info: ConnectionInfo];
   /** A subscription has ended: by the client, with its connection, or with the store. */
-  unsubscribe: [name: string, clientId: string];
+  unsubscribe: [name: string, clientId: string, info: ConnectionInfo];
   /** This server has created a store; the key is null for a static one. */
   storeCreated: [name: string, key: string | null];
   /** This server has deleted a store, or ended one whose time was over. */

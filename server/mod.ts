@@ -48,7 +48,9 @@ export function createServer<A extends App = App>(
 }
 
 export { Server } from "./server.ts";
-export { DynamicStore, StaticStore, StoreHandle } from "./stores/handles.ts";
+export { DynamicStore } from "./stores/dynamic_store.ts";
+export { StaticStore } from "./stores/static_store.ts";
+export { StoreHandle } from "./stores/store_handle.ts";
 export { defineApp } from "../protocol/contract.ts";
 export type {
   AnyMutator,
@@ -104,7 +106,12 @@ export type { Health } from "./http/routes.ts";
 export type { CallContext } from "./call_context.ts";
 export type { FunctionHandler, FunctionOptions } from "./functions.ts";
 export type { ServerEvents, ServerListener } from "./lifecycle.ts";
-export type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
+export type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
 export type {
   ContractStoreOptions,
   CreateHook,
@@ -112,13 +119,10 @@ export type {
   SelfDestruct,
   StoreOptions,
   TerminateHook,
-} from "./stores/definition.ts";
-export type {
-  CreateOptions,
-  StoreOf,
-  UpdateOptions,
-  Written,
-} from "./stores/handles.ts";
+} from "./stores/store_options.ts";
+export type { CreateOptions, StoreOf } from "./stores/dynamic_store.ts";
+export type { Written } from "./stores/change.ts";
+export type { UpdateOptions } from "./stores/store_handle.ts";
 export type {
   Transaction,
   TransactionChange,
@@ -137,6 +141,8 @@ export type {
 export type { History } from "./log/compaction.ts";
 export type {
   ConnectionInfo,
+  HttpListener,
+  HttpServer,
   Kv,
   KvAtomic,
   KvEntry,

@@ -18,7 +18,8 @@ export interface ServerOptions<A extends App = App> {
   readonly app?: A | undefined;
   /**
    * Where the state is: a file's path, `":memory:"`, a KV Connect URL, or a KV
-   * that was opened already (and stays open when the server closes).
+   * that was opened already (and stays open when the server closes). On Deno Deploy,
+   * which keeps no files, any path is the app's own KV.
    *
    * @default ".headwater/state.db"
    */
@@ -115,6 +116,14 @@ export interface ListenOptions {
    * @default "native"
    */
   readonly transport?: "native" | "hardened";
+}
+
+/** Options of `Server.attach()`. */
+export interface AttachOptions {
+  /** The one path that takes sockets. @default any */
+  readonly path?: string;
+  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  readonly heartbeatMs?: number;
 }
 
 /** What `Deno.serve` tells about a request. */

@@ -50,7 +50,7 @@ export class Outboxes {
   readonly clock: Clock;
   readonly limits: OutboxLimits;
   /** Size of the parts of long messages; holds for what is pushed from then on. */
-  partBytes = partBytes(0);
+  partBytes: number = partBytes(0);
   readonly #pending = new Set<Outbox>();
   readonly #lagging = new Set<Outbox>();
   /** Bytes that lagging sockets held when they were last looked at. */

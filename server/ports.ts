@@ -6,6 +6,7 @@
  */
 
 import type { Limits } from "../protocol/limits.ts";
+import type { Json } from "../protocol/value.ts";
 
 /** One WebSocket, as the core sees it. */
 export interface Socket {
@@ -37,10 +38,12 @@ export interface SocketEvents {
   closed(): void;
 }
 
-/** What is known of a request when its socket is accepted. */
+/** What is known of a connection. */
 export interface ConnectionInfo {
   /** Address of the peer, if known. */
   readonly address?: string | undefined;
+  /** The user behind it; null where there is none. */
+  readonly user: Json;
 }
 
 /** Part of a KV key; `symbol` only because Deno's type of a key that was read has it. */
@@ -185,6 +188,8 @@ export interface Ambient {
 export interface Ports {
   /** Opens a KV by path, `":memory:"` or KV Connect URL. */
   openKv(location: string): Promise<OpenedKv>;
+  /** Makes a KV that the application has opened, and will close, fit for a server. */
+  lendKv(kv: Kv): OpenedKv;
   /** Time. */
   readonly clock: Clock;
   /** Randomness. */
@@ -196,8 +201,15 @@ export interface Ports {
    * is called with the socket when it is open, which may be never.
    */
   upgrade(request: Request, accept: (socket: Socket) => SocketEvents): Response;
+  /**
+   * Resolves when the sockets have ended that were upgraded for requests which came by
+   * no listener of {@linkcode Ports.listen}, or after 2 seconds.
+   */
+  looseSocketsEnded?(): Promise<void>;
   /** Listens for HTTP. */
   listen(options: ListenTarget, fetch: HostFetch): Promise<Listener>;
+  /** Takes the upgrade requests of an HTTP server that is somebody else's. */
+  attach(target: AttachTarget, fetch: HostFetch): Promise<Attachment>;
 }
 
 /** Handles one request; `address` is the peer's, where the host knows it. */
@@ -220,6 +232,40 @@ export interface ListenTarget {
   transport?: Transport | undefined;
   /** What a transport can hold its peers to by itself. */
   limits?: Pick<Limits, "messageBytes" | "stateBytes" | "helloMs"> | undefined;
+}
+
+/** Whose upgrade requests to take. */
+export interface AttachTarget {
+  /** The HTTP server. */
+  readonly server: HttpServer;
+  /** The one path that is taken; any by default. */
+  readonly path?: string | undefined;
+  /** What its peers are held to. */
+  readonly limits: Pick<Limits, "messageBytes">;
+}
+
+/**
+ * A server of `node:http` or `node:https`, as Express, Fastify and Hono on Node have
+ * one: as much of it as is used.
+ */
+export interface HttpServer {
+  /** Adds a listener. */
+  on(event: string, listener: HttpListener): unknown;
+  /** Takes a listener off. */
+  off(event: string, listener: HttpListener): unknown;
+  /** Those who listen. */
+  listeners(event: string): readonly object[];
+}
+
+/** A listener of an {@linkcode HttpServer}. */
+// As Node declares it: what a listener gets depends on the event.
+// deno-lint-ignore no-explicit-any
+export type HttpListener = (...args: any[]) => void;
+
+/** The sockets on an HTTP server that is somebody else's. */
+export interface Attachment {
+  /** Takes no more, closes (1001) those that are open, and resolves as {@linkcode Listener.close}. */
+  close(): Promise<void>;
 }
 
 /** What speaks HTTP and WebSocket: the runtime, or `ws` on `node:http`. */

@@ -8,7 +8,7 @@
 import { newId } from "./log/ids.ts";
 import { bellKey, lastString, revisionKey, revocationKey } from "./log/keys.ts";
 import { inTime, retry } from "./log/patience.ts";
-import { decodeRecord, encodeRecord, text } from "./log/records.ts";
+import { decodeRecord, encodeRecord, text } from "./log/record.ts";
 import type { Clock, Kv, Random, Timer } from "./ports.ts";
 
 /** How often the counter is read. */
@@ -230,4 +230,22 @@ function decode(value: unknown): Revocation | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whose access is to be revoked.
+ *
+ * @throws {TypeError} if it is neither a user nor a client.
+ */
+export function toRevocation(
+  whom: { readonly userId: string | number } | { readonly clientId: string },
+): Revocation {
+  const id: unknown = "userId" in whom ? whom.userId : whom.clientId;
+  const isUser = "userId" in whom;
+  if (typeof id !== "string" && !(isUser && typeof id === "number")) {
+    throw new TypeError(
+      "Cannot revoke: it takes the id of a user or of a client",
+    );
+  }
+  return isUser ? { userId: String(id) } : { clientId: String(id) };
 }

@@ -17,11 +17,13 @@ import {
 } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Access, Greeting } from "./access.ts";
-import type { Connection, ReceivedFrame } from "./connection.ts";
+import type { Connection } from "./connection.ts";
+import type { ReceivedFrame } from "./inbox.ts";
 import type { FunctionsEnvironment } from "./calls.ts";
 import type { Functions } from "./functions.ts";
 import type { Revocations } from "./revocations.ts";
-import type { Session, Sessions } from "./sessions.ts";
+import type { Session } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
 import { Subscription } from "./subscription.ts";
 import type { Writes } from "./writes.ts";
 

@@ -1,9 +1,9 @@
 /**
- * The server: wires the parts, and is what an application talks to.
+ * The server, as an application talks to it.
  *
  * @module
  */
-import type { App, StateRules, StoreContract } from "../protocol/contract.ts";
+import type { App } from "../protocol/contract.ts";
 import type {
   ArgsAndOptions,
   ArgsOf,
@@ -14,62 +14,47 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
-import { HeadwaterError } from "../protocol/errors.ts";
-import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
-import { Access } from "./access.ts";
-import { Authentication, type ConnectionRequest } from "./authentication.ts";
-import { CallScopes } from "./call_scope.ts";
-import { checkListenOptions, checkServerOptions } from "./checked_options.ts";
-import { Connections } from "./connections.ts";
-import { checkedEvent, checkedHandler, storeContract } from "./contract.ts";
-import { Core, type CoreOptions } from "./core.ts";
-import { EventQueue } from "./event_queue.ts";
-import { type EmitOptions, Events } from "./events.ts";
-import { Failures } from "./failures.ts";
+import { toConnectionRequest } from "./authentication.ts";
+import { checkAttachOptions, checkListenOptions } from "./checked_options.ts";
 import {
-  type FunctionHandler,
-  type FunctionOptions,
-  Functions,
-} from "./functions.ts";
+  checkedEvent,
+  checkedHandler,
+  rulesOf,
+  storeContract,
+} from "./contract.ts";
+import type { EmitOptions } from "./events.ts";
+import type { FunctionHandler, FunctionOptions } from "./functions.ts";
 import { createRoutes, type Health } from "./http/routes.ts";
-import { newId } from "./log/ids.ts";
+import type { ServerEvents, ServerListener } from "./lifecycle.ts";
 import { bellKey } from "./log/keys.ts";
-import {
-  Lifecycle,
-  type ServerEvents,
-  type ServerListener,
-} from "./lifecycle.ts";
 import { inTime } from "./log/patience.ts";
-import { isKvUrl } from "./kv_location.ts";
-import { whileLocked } from "./log/patient_kv.ts";
-import { loggerOf } from "./logger.ts";
-import type { ListenOptions, RequestInfo, ServerOptions } from "./options.ts";
-import type { HostFetch, Kv, Listener, OpenedKv, Ports } from "./ports.ts";
-import type { Revocation } from "./revocations.ts";
-import { Router, type RouterEnvironment } from "./router.ts";
-import { StoreAccess } from "./stores/access.ts";
+import type {
+  AttachOptions,
+  ListenOptions,
+  RequestInfo,
+  ServerOptions,
+} from "./options.ts";
+import type {
+  Attachment,
+  HostFetch,
+  HttpServer,
+  Listener,
+  Ports,
+} from "./ports.ts";
+import { toRevocation } from "./revocations.ts";
+import { NAMESPACE, ServerParts } from "./server_parts.ts";
+import type { Written } from "./stores/change.ts";
+import { StoreDefinition } from "./stores/definition.ts";
 import {
+  checkStoreOptions,
   type ContractStoreOptions,
-  Definitions,
-  StoreDefinition,
   type StoreOptions,
-} from "./stores/definition.ts";
-import {
-  type Transaction,
-  type TransactionPart,
-  Transactions,
-} from "./transaction.ts";
-import { Writes } from "./writes.ts";
-import {
-  DynamicStore,
-  StaticStore,
-  type StoreOf,
-  type Written,
-} from "./stores/handles.ts";
+} from "./stores/store_options.ts";
+import { DynamicStore, type StoreOf } from "./stores/dynamic_store.ts";
+import { StaticStore } from "./stores/static_store.ts";
+import type { Transaction, TransactionPart } from "./transaction.ts";
 
-/** The one namespace until there are more. */
-const NAMESPACE = "default";
 /** How long `close()` waits for calls that run. */
 const GRACE_MS = 2_000;
 /** How long the health check waits for the KV. */
@@ -84,77 +69,30 @@ const HEALTH_MS = 2_000;
 export class Server<A extends App = any> {
   readonly #options: ServerOptions;
   readonly #ports: Ports;
-  readonly #limits: Limits;
-  readonly #definitions = new Definitions();
-  readonly #functions: Functions;
-  readonly #scopes: CallScopes;
-  readonly #access: StoreAccess;
-  readonly #transactions: Transactions;
-  readonly #rules: Access;
-  readonly #connections: Connections;
-  readonly #lifecycle: Lifecycle;
-  readonly #failures: Failures;
-  /** Id of this run of the server. */
-  readonly #serverId: string;
-  readonly #eventQueue: EventQueue;
-  readonly #events: Events;
-  readonly #logger = loggerOf("server");
-  #core: Promise<Core> | undefined;
-  #openCore: Core | undefined;
+  readonly #parts: ServerParts;
   #routes: HostFetch | undefined;
   #listening: Promise<Listener> | undefined;
   #listener: Listener | undefined;
+  readonly #attachments = new Set<Promise<Attachment>>();
   #closed: Promise<void> | undefined;
 
-  /** Use {@linkcode createServer}, which supplies the ports of the runtime. */
+  /**
+   * Use {@linkcode createServer}, which supplies the ports of the runtime.
+   *
+   * @ignore
+   */
   constructor(options: ServerOptions<A>, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
-    this.#limits = checkServerOptions(options);
-    const { nameLength } = this.#limits;
-    this.#functions = new Functions(nameLength);
-    this.#scopes = new CallScopes(ports.createAmbient());
-    this.#access = new StoreAccess({
-      registry: async () => (await this.#open().catch(refuseStores)).stores,
-      opened: () => this.#openCore?.stores,
-      scopes: this.#scopes,
-      namespace: NAMESPACE,
-      nameLength,
-    });
-    this.#transactions = new Transactions({
-      access: this.#access,
-      definitions: this.#definitions,
-    });
-    this.#lifecycle = new Lifecycle({
-      clock: ports.clock,
-      scopes: this.#scopes,
-      logger: this.#logger,
-    });
-    this.#failures = new Failures({
-      random: ports.random,
-      logger: this.#logger,
-      lifecycle: this.#lifecycle,
-      masks: options.maskErrors ?? false,
-    });
-    this.#serverId = newId(ports.random);
-    this.#rules = this.#createAccess();
-    this.#connections = this.#createConnections();
-    this.#eventQueue = this.#createEventQueue();
-    this.#events = new Events({
-      limits: this.#limits,
-      namespace: NAMESPACE,
-      sender: this.#serverId,
-      roster: this.#connections.roster,
-      scopes: this.#scopes,
-      queue: options.sync === false ? undefined : this.#eventQueue,
-    });
+    this.#parts = new ServerParts(options, ports);
   }
 
   /**
    * Defines a store, or with a name that ends in `:*` many of one kind, whose
    * handle takes the key first. A definition costs nothing until it is used.
    *
-   * @throws {TypeError} if the name is taken, or the initial state is not an object.
+   * @throws {TypeError} if the name is taken, the initial state is not an object, there is
+   * no such option, or it is of another kind.
    * @throws {HeadwaterError} `bad_name` if it cannot be a name, or `bad_value`.
    */
   createStore<T extends object>(
@@ -180,17 +118,18 @@ export class Server<A extends App = any> {
   ): StaticStore<T> | DynamicStore<T> {
     const contract = storeContract(this.#options.app, name);
     // Where the contract has the initial state, options are all that is given.
+    if (contract) checkStoreOptions(name, given ?? {}, { hasContract: true });
     const options = contract ? { ...given, ...rulesOf(contract) } : more;
     const definition = new StoreDefinition(
       name,
       contract ? contract.initial : given,
       options as StoreOptions, // of T, which the definition does not know
-      this.#limits.nameLength,
+      this.#parts.limits.nameLength,
     );
-    this.#definitions.add(definition);
+    this.#parts.definitions.add(definition);
     return definition.isDynamic
-      ? new DynamicStore<T>(this.#access, definition)
-      : new StaticStore<T>(this.#access, definition);
+      ? new DynamicStore<T>(this.#parts.access, definition)
+      : new StaticStore<T>(this.#parts.access, definition);
   }
 
   /**
@@ -205,9 +144,10 @@ export class Server<A extends App = any> {
     name: N,
   ): StaticStore<StateOf<A, N>> | undefined;
   store<T>(name: string): StaticStore<T> | undefined {
-    const { name: fullName } = this.#access.idOf(name);
-    const definition = this.#definitions.find(fullName);
-    return definition && new StaticStore<T>(this.#access, definition, fullName);
+    const { name: fullName } = this.#parts.access.idOf(name);
+    const definition = this.#parts.definitions.find(fullName);
+    return definition &&
+      new StaticStore<T>(this.#parts.access, definition, fullName);
   }
 
   /**
@@ -219,8 +159,9 @@ export class Server<A extends App = any> {
    * - A recipe that throws refuses all, and its error is passed on; so does a callback.
    *   Recipes may run more than once, as in {@linkcode StaticStore.update}.
    * - A client that is connected gets all of it in one message, also one of another
-   *   server: it never sees a half. Stores that it subscribes to at that very moment,
-   *   or after it was disconnected, come one by one.
+   *   server: it never sees a half. Stores may come one by one where it subscribes to
+   *   them at that very moment, or after it was disconnected; and from a server that
+   *   slept for so long (10 minutes) that it has to read each of them anew.
    * - Nobody else writes to the stores in between, on any server. What was asked for
    *   before comes before it.
    * - Within a function it takes effect once, however often the call is resent, and
@@ -262,23 +203,23 @@ export class Server<A extends App = any> {
       | readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
     return typeof what === "function"
-      ? await this.#transactions.run(what)
-      : await this.#transactions.all(what);
+      ? await this.#parts.transactions.run(what)
+      : await this.#parts.transactions.all(what);
   }
 
   /** Whether the store of that full name exists. */
   async hasStore(name: string): Promise<boolean> {
-    return await this.#access.has(name);
+    return await this.#parts.access.has(name);
   }
 
   /** Deletes the store of that full name; false where there is none. */
   async deleteStore(name: string): Promise<boolean> {
-    return await this.#access.delete(name);
+    return await this.#parts.access.delete(name);
   }
 
   /** Full names of the stores that exist, sorted. */
   async listStores(): Promise<string[]> {
-    return await (await this.#open()).stores.list(NAMESPACE);
+    return await (await this.#parts.open()).stores.list(NAMESPACE);
   }
 
   /**
@@ -286,7 +227,8 @@ export class Server<A extends App = any> {
    * throws is the error. Its store writes apply once, however often the call is
    * resent; see {@linkcode FunctionHandler}.
    *
-   * @throws {TypeError} if the function is handled already.
+   * @throws {TypeError} if the function is handled already, there is no such option, or it
+   * is of another kind.
    * @throws {HeadwaterError} `bad_name` if it cannot be a name.
    */
   handle<Args, R>(
@@ -313,7 +255,7 @@ export class Server<A extends App = any> {
     // what a schema of the contract or the handler itself has to check.
     const run = handler as FunctionHandler<unknown, unknown>;
     const checked = checkedHandler(this.#options.app, name, run);
-    this.#functions.define(name, checked, options);
+    this.#parts.functions.define(name, checked, options);
   }
 
   /**
@@ -359,7 +301,7 @@ export class Server<A extends App = any> {
   ): void;
   emit(channel: string, data?: unknown, to: EmitOptions = {}): void {
     const checked = checkedEvent(this.#options.app, channel, data);
-    this.#events.emit(channel, checked, to);
+    this.#parts.events.emit(channel, checked, to);
   }
 
   /**
@@ -388,7 +330,7 @@ export class Server<A extends App = any> {
     event: K,
     listener: ServerListener<K>,
   ): () => void {
-    return this.#lifecycle.on(event, listener);
+    return this.#parts.lifecycle.on(event, listener);
   }
 
   /**
@@ -420,9 +362,9 @@ export class Server<A extends App = any> {
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
     const revocation = toRevocation(whom);
-    const { revocations } = await this.#open();
+    const { revocations } = await this.#parts.open();
     // Whoever is asked again does not belong to the call that may have made it necessary.
-    await this.#scopes.exit(() => revocations.revoke(revocation));
+    await this.#parts.scopes.exit(() => revocations.revoke(revocation));
   }
 
   /**
@@ -446,7 +388,7 @@ export class Server<A extends App = any> {
         : "the server is about to listen";
       throw new TypeError(`Cannot listen twice: ${where}`);
     }
-    this.#connections.heartbeatMs = heartbeatMs;
+    this.#parts.connections.heartbeatMs = heartbeatMs;
     this.#listening = this.#listen(options);
     try {
       this.#listener = await this.#listening;
@@ -455,6 +397,50 @@ export class Server<A extends App = any> {
       this.#listening = undefined;
       throw error;
     }
+  }
+
+  /**
+   * Opens the KV, and takes the sockets that come to an HTTP server of the
+   * application: one of `node:http` or `node:https`, on Node and on Deno, such as
+   * those of Express, Fastify and Hono. Its requests stay its own.
+   *
+   * - It may be called before that server listens, and for several servers.
+   * - Sockets to another path than `path` are for whoever else takes them.
+   * - {@linkcode Server.close} ends the sockets, and leaves that server as it was: call
+   *   it first, since `httpServer.close()` waits for them.
+   * - Limits of HTTP itself, such as its time-outs, are those of that server.
+   *
+   * @example Beside an API
+   * ```ts
+   * import { createServer as createHttpServer } from "node:http";
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * const http = createHttpServer((_request, response) => response.end("Hello"));
+   * await using server = createServer({ kv: ":memory:" });
+   * await server.attach(http, { path: "/sync" });
+   * // http.listen(3000): then clients connect to ws://localhost:3000/sync
+   * ```
+   *
+   * @throws {TypeError} if the server is closed, that is no HTTP server, or there is no
+   * such option, or it is of another kind.
+   * @throws {RangeError} if an option's value cannot be used.
+   * @throws {Error} if the KV cannot be opened.
+   */
+  async attach(
+    httpServer: HttpServer,
+    options: AttachOptions = {},
+  ): Promise<void> {
+    checkAttachOptions(httpServer, options);
+    const { path, heartbeatMs = 30_000 } = options;
+    if (this.#closed) {
+      throw new TypeError("Cannot attach: the server is closed");
+    }
+    this.#parts.connections.heartbeatMs = heartbeatMs;
+    const attaching = this.#attach(httpServer, path);
+    this.#attachments.add(attaching);
+    // What could not be attached needs no end.
+    attaching.catch(() => this.#attachments.delete(attaching));
+    await attaching;
   }
 
   /** The port that the server listens on. */
@@ -480,17 +466,18 @@ export class Server<A extends App = any> {
    * those that are `slow`, the `slowBytes` that wait for them, `sessions` and `stores`.
    */
   async health(): Promise<Health> {
+    const { connections, core } = this.#parts;
     const figures = {
-      connections: this.#connections.size,
-      addresses: this.#connections.addresses,
-      subscriptions: this.#connections.subscriptions,
-      slow: this.#connections.outboxes.lagging,
-      slowBytes: this.#connections.outboxes.laggingBytes,
-      sessions: this.#openCore?.sessions.size ?? 0,
-      stores: this.#openCore?.stores.size ?? 0,
+      connections: connections.size,
+      addresses: connections.addresses,
+      subscriptions: connections.subscriptions,
+      slow: connections.outboxes.lagging,
+      slowBytes: connections.outboxes.laggingBytes,
+      sessions: core?.sessions.size ?? 0,
+      stores: core?.stores.size ?? 0,
     };
     try {
-      const { kv } = (await this.#open()).opened;
+      const { kv } = (await this.#parts.open()).opened;
       const { clock } = this.#ports;
       await inTime(clock, kv.get(bellKey()), clock.monotonic() + HEALTH_MS);
       return { status: "ok", ...figures };
@@ -514,159 +501,49 @@ export class Server<A extends App = any> {
   }
 
   async #close(): Promise<void> {
-    this.#openCore?.stores.beginClose();
-    await this.#connections.close(GRACE_MS);
+    this.#parts.beginClose();
+    await this.#parts.connections.close(GRACE_MS);
+    const looseSocketsEnded = this.#ports.looseSocketsEnded?.();
     // A listener that is still being opened would keep its port, and the process.
     const listener = await this.#listening?.catch(() => undefined);
-    await listener?.close();
-    await this.#lifecycle.close(GRACE_MS);
-    await this.#eventQueue.close();
-    const core = await this.#core?.catch(() => undefined);
-    await core?.close();
+    const attached = await Promise.allSettled(this.#attachments);
+    await Promise.all([
+      listener?.close(),
+      ...attached.map((one) =>
+        one.status === "fulfilled" ? one.value.close() : undefined
+      ),
+    ]);
+    await this.#parts.lifecycle.close(GRACE_MS);
+    await this.#parts.eventQueue.close();
+    await this.#parts.close();
+    // Whoever exits now would take close codes along that are on their way.
+    await looseSocketsEnded;
   }
 
   async #listen(options: ListenOptions): Promise<Listener> {
     const { port = 4400, host = "localhost", path, ...rest } = options;
     const { cert, key, transport } = rest;
     const routes = this.#routes = this.#createRoutes(path);
-    await this.#open();
+    await this.#parts.open();
     return await this.#ports.listen(
-      { port, host, cert, key, transport, limits: this.#limits },
+      { port, host, cert, key, transport, limits: this.#parts.limits },
       routes,
     );
   }
 
-  #open(): Promise<Core> {
-    if (this.#closed && !this.#core) {
-      // As it is where the KV had been opened: whoever writes is told that nothing was written.
-      return Promise.reject(
-        new HeadwaterError("closed", "The server is closed", {
-          outcome: "notApplied",
-        }),
-      );
-    }
-    this.#core ??= this.#openKv().catch((error) => {
-      // The KV may be there for the next one who asks.
-      this.#core = undefined;
-      throw error;
-    });
-    return this.#core;
-  }
-
-  async #openKv(): Promise<Core> {
-    const { kv = ".headwater/state.db", sync = true } = this.#options;
-    const { clock, random } = this.#ports;
-    const waiting = { clock, random, limitMs: this.#limits.commitMs };
-    const opened = typeof kv !== "string"
-      ? lend(kv)
-      // It has a patience of its own, and knows why there is no answer.
-      : isKvUrl(kv)
-      ? await this.#ports.openKv(kv)
-      // Several isolates that start at once all set up the same file.
-      : await whileLocked(waiting, () => this.#ports.openKv(kv));
-    const core = await Core.open({
-      opened,
-      clock,
-      random,
-      limits: this.#limits,
-      sync,
-      definitions: this.#definitions,
-      scopes: this.#scopes,
-      logger: this.#logger,
-      lifecycle: this.#lifecycle,
-      serverId: this.#serverId,
-      receiveEvents: (sent) => this.#events.receive(sent),
-      access: this.#toRevocationListener(),
-    });
-    this.#openCore = core;
-    return core;
-  }
-
-  #createEventQueue(): EventQueue {
-    return new EventQueue({
-      clock: this.#ports.clock,
-      open: async () => (await this.#open()).eventFeed,
-      limitBytes: this.#limits.eventQueueBytes,
-      onLost: (error, count) => {
-        this.#logger.warn(
-          "{count} events did not reach other servers: {error}",
-          { count, error },
-        );
-        this.#lifecycle.report(error);
-      },
-    });
-  }
-
-  #createAccess(): Access {
-    const { authenticate } = this.#options;
-    const failures = this.#failures;
-    const scopes = this.#scopes;
-    const { clock } = this.#ports;
-    return new Access({
-      definitions: this.#definitions,
-      namespace: NAMESPACE,
-      failures,
-      limits: this.#limits,
-      authentication: authenticate &&
-        new Authentication({ authenticate, clock, failures, scopes }),
-      find: (revocation) => this.#connections.find(revocation),
-    });
-  }
-
-  #toRevocationListener(): NonNullable<CoreOptions["access"]> {
-    const isAsked = this.#options.authenticate !== undefined;
-    return {
-      isNeeded: () => isAsked || this.#definitions.areForSome,
-      revoked: (revocation) => this.#rules.revoked(revocation),
-      lost: () => this.#rules.lost(),
-      accessMs: isAsked ? this.#limits.accessMs : undefined,
-    };
-  }
-
-  #createConnections(): Connections {
-    const router = new Router({
-      access: this.#rules,
-      limits: this.#limits,
-      serverId: this.#serverId,
-      functions: this.#functions,
-      writes: new Writes({
-        definitions: this.#definitions,
-        access: this.#access,
-        mutators: this.#options.app?.mutators ?? {},
-      }),
-      open: () => this.#environment(),
-      heartbeatMs: () => this.#connections.heartbeatMs,
-    });
-    return new Connections({
-      clock: this.#ports.clock,
-      limits: this.#limits,
-      isLoopbackLimited:
-        this.#options.limits?.connectionsPerAddress !== undefined,
-      dispatch: (connection, frame) => router.dispatch(connection, frame),
-      lifecycle: this.#lifecycle,
-      failures: this.#failures,
-      onEnded: ({ session }) => {
-        if (session) this.#openCore?.sessions.release(session);
-      },
-    });
-  }
-
-  async #environment(): Promise<RouterEnvironment> {
-    const { sessions, stores, answers, revocations } = await this.#open();
-    return {
-      revocations,
-      clock: this.#ports.clock,
-      scopes: this.#scopes,
-      namespace: NAMESPACE,
-      failures: this.#failures,
-      sessions,
-      stores,
-      answers,
-    };
+  async #attach(
+    server: HttpServer,
+    path: string | undefined,
+  ): Promise<Attachment> {
+    await this.#parts.open();
+    return await this.#ports.attach(
+      { server, path, limits: this.#parts.limits },
+      this.#createRoutes(path),
+    );
   }
 
   #createRoutes(path: string | undefined): HostFetch {
-    const { cors, pages, trustProxy } = this.#options;
+    const { authenticate, cors, pages, trustProxy } = this.#options;
     return createRoutes({
       path,
       cors,
@@ -674,70 +551,20 @@ export class Server<A extends App = any> {
       trustProxy,
       health: () => this.health(),
       upgrade: (request, address) => {
-        const info = { address, request: this.#toRequest(request, address) };
+        // Copied only where somebody will ask for it.
+        const kept = authenticate && toConnectionRequest(request, address);
+        const info = { address, request: kept };
         return this.#ports.upgrade(
           request,
-          (socket) => this.#connections.accept(socket, info),
+          (socket) => this.#parts.connections.accept(socket, info),
         );
       },
       onError: (error) => {
-        this.#logger.error("A request failed: {error}", { error });
-        this.#lifecycle.report(error);
+        this.#parts.logger.error("A request failed: {error}", { error });
+        this.#parts.lifecycle.report(error);
       },
     });
   }
-
-  /** What is known of a request, where somebody will ask for it. */
-  #toRequest(
-    { url, headers: sent }: Request,
-    address: string | undefined,
-  ): ConnectionRequest | undefined {
-    if (!this.#options.authenticate) return undefined;
-    // Copied now: a request that was answered cannot be read any more.
-    const headers = new Headers(sent);
-    headers.delete("cookie");
-    return { url, headers, address };
-  }
-}
-
-/** What a contract says of the states of a store, without the first of them. */
-function rulesOf({ schema, version, migrate }: StoreContract): StateRules {
-  return { schema, version, ...(migrate && { migrate }) };
-}
-
-function toRevocation(
-  whom: { readonly userId: string | number } | { readonly clientId: string },
-): Revocation {
-  const id: unknown = "userId" in whom ? whom.userId : whom.clientId;
-  const isUser = "userId" in whom;
-  if (typeof id !== "string" && !(isUser && typeof id === "number")) {
-    throw new TypeError(
-      "Cannot revoke: it takes the id of a user or of a client",
-    );
-  }
-  return isUser ? { userId: String(id) } : { clientId: String(id) };
-}
-
-/** Who reads or writes a store is told what it means for that, whatever the KV said. */
-function refuseStores(cause: unknown): never {
-  // Deno's KV throws a TypeError where its file is locked: that is no word for users.
-  if (cause instanceof HeadwaterError) throw cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  throw new HeadwaterError("unavailable", `Cannot open the KV: ${reason}`, {
-    cause,
-    outcome: "notApplied",
-  });
-}
-
-/** A KV that stays its owner's. */
-function lend(kv: Kv): OpenedKv {
-  return {
-    kv,
-    // Not known; what is good for one that is far away does a near one little harm.
-    isLocal: false,
-    location: "a KV that was opened by the application",
-    close: async () => {},
-  };
 }
 
 function addressOf(info: RequestInfo | undefined): string | undefined {

@@ -5,40 +5,20 @@
  *
  * @module
  */
-import { hmac } from "@noble/hashes/hmac.js";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { newId, toText } from "./log/ids.ts";
-import type { WrittenTo } from "./log/answers.ts";
+import { newId } from "./log/ids.ts";
 import { secretKey } from "./log/keys.ts";
 import type { Clock, Kv, Random, Timer } from "./ports.ts";
+import { Session } from "./session.ts";
+import {
+  deriveToken,
+  ownerIn,
+  ownerOf,
+  signToken,
+  verifyToken,
+} from "./session_token.ts";
 
-/** A call's answer, as it was or will be sent. */
-export interface Answer {
-  readonly frame: Uint8Array<ArrayBuffer>;
-  /** What the caller's subscriptions must show when it gets the answer. */
-  readonly written: readonly WrittenTo[];
-  /**
-   * The frame for a call that was sent again, where this run knows of itself alone
-   * that it has written nothing: another server's run may have.
-   */
-  readonly doubtful?: Uint8Array<ArrayBuffer>;
-  /** The number is not used up: what comes with it next is something else. */
-  readonly isFree?: boolean;
-  /** A refusal that another server would not know of: who asks again is not told it. */
-  readonly isUnrecorded?: boolean;
-  /** It was stopped before it had an answer. */
-  readonly isAborted?: boolean;
-}
-
-/** An answer above this size is not kept: the call runs again, and its writes give the first values. */
-const KEPT_ANSWER_BYTES = 64 * 1024;
 /** Answers of a session are kept so long after its connection ended. */
 const KEPT_MS = 2 * 60 * 1000;
-/**
- * Answers of one session are kept up to this size together, the newest of them: a
- * client that never gives one up would otherwise fill the memory.
- */
-const KEPT_SESSION_BYTES = 512 * 1024;
 /**
  * Sessions whose connection ended keep answers up to this size together, those
  * that ended last: clients that come and go would otherwise fill the memory.
@@ -46,119 +26,6 @@ const KEPT_SESSION_BYTES = 512 * 1024;
 const KEPT_TOTAL_BYTES = 32 * 1024 * 1024;
 /** What a session costs beside its answers. */
 const SESSION_OVERHEAD_BYTES = 2 * 1024;
-/** What a kept answer costs beside its frame; small frames share buffers. */
-const KEPT_OVERHEAD_BYTES = 512;
-
-/** Parts of a token that belongs to a principal, and which of them says so. */
-const OWNED_PARTS = 5;
-const OWNER_PART = 3;
-
-/** One session, as this server knows it. */
-export class Session {
-  readonly id: string;
-  readonly clientId: string;
-  readonly issuedAtMs: number;
-  /** The proof that the client keeps. */
-  readonly token: string;
-  readonly #answers = new Map<number, Answer | Promise<Answer>>();
-  #keptBytes = 0;
-  #oldest = 1;
-
-  /** Made by {@linkcode Sessions}. */
-  constructor(
-    fields: { id: string; clientId: string; issuedAtMs: number; token: string },
-  ) {
-    this.id = fields.id;
-    this.clientId = fields.clientId;
-    this.issuedAtMs = fields.issuedAtMs;
-    this.token = fields.token;
-  }
-
-  /** Whether nothing is remembered for it. */
-  get isEmpty(): boolean {
-    return this.#answers.size === 0;
-  }
-
-  /** Whether a call of it is still being answered. */
-  get isRunning(): boolean {
-    for (const known of this.#answers.values()) {
-      if (known instanceof Promise) return true;
-    }
-    return false;
-  }
-
-  /** What the kept answers cost. */
-  get keptBytes(): number {
-    return this.#keptBytes;
-  }
-
-  /** Lowest call that the client still awaits. */
-  get oldest(): number {
-    return this.#oldest;
-  }
-
-  /**
-   * Lowest call whose numbers stores must keep: one that the client has given up
-   * still writes as long as its handler runs.
-   */
-  get oldestRunning(): number {
-    let oldest = this.#oldest;
-    for (const [call, known] of this.#answers) {
-      if (call < oldest && known instanceof Promise) oldest = call;
-    }
-    return oldest;
-  }
-
-  /** The answer of a call that runs or ran here, or that of running it now. */
-  answer(
-    call: number,
-    oldest: number,
-    run: () => Promise<Answer>,
-  ): Promise<Answer> {
-    this.#forgetBelow(oldest);
-    const known = this.#answers.get(call);
-    if (known) return Promise.resolve(known);
-    const running = run();
-    this.#answers.set(call, running);
-    running.then((answer) => {
-      const isTooBig = answer.frame.byteLength > KEPT_ANSWER_BYTES;
-      if (call < this.#oldest || isTooBig || answer.isFree) {
-        this.#answers.delete(call);
-      } else {
-        this.#keep(call, answer);
-      }
-    }, () => this.#answers.delete(call));
-    return running;
-  }
-
-  #keep(call: number, answer: Answer): void {
-    this.#answers.set(call, answer);
-    this.#keptBytes += costOf(answer);
-    for (const [other, known] of this.#answers) {
-      if (this.#keptBytes <= KEPT_SESSION_BYTES) break;
-      // A call that still runs stays: it would run twice at once.
-      if (!(known instanceof Promise)) this.#forget(other);
-    }
-  }
-
-  #forget(call: number): void {
-    const known = this.#answers.get(call);
-    if (known && !(known instanceof Promise)) this.#keptBytes -= costOf(known);
-    this.#answers.delete(call);
-  }
-
-  #forgetBelow(oldest: number): void {
-    if (oldest <= this.#oldest) return;
-    this.#oldest = oldest;
-    for (const [call, known] of this.#answers) {
-      if (call < oldest && !(known instanceof Promise)) this.#forget(call);
-    }
-  }
-}
-
-function costOf({ frame }: Answer): number {
-  return frame.byteLength + KEPT_OVERHEAD_BYTES;
-}
 
 /** Issues, recognises and remembers sessions. */
 export class Sessions {
@@ -210,22 +77,20 @@ export class Sessions {
   ): Promise<{ session: Session; resumed: boolean }> {
     const secret = await this.#getSecret();
     const owner = principal === undefined ? "" : ownerOf(principal, secret);
-    const known = resume === undefined
-      ? undefined
-      : this.#verify(resume, secret, owner);
-    if (known && !this.isExpired(known)) {
-      return { session: this.#hold(known), resumed: true };
+    const key = { secret, owner };
+    const known = resume === undefined ? undefined : verifyToken(resume, key);
+    if (resume !== undefined && known && !this.isExpired(known)) {
+      const session = new Session({ ...known, token: resume });
+      return { session: this.#hold(session), resumed: true };
     }
     const before = known ??
-      (identity === undefined
-        ? undefined
-        : this.#verify(identity, secret, owner));
+      (identity === undefined ? undefined : verifyToken(identity, key));
     const fields = {
       id: newId(this.#random),
       clientId: before?.clientId ?? newId(this.#random),
       issuedAtMs: Math.floor(this.#clock.now()),
     };
-    const token = sign(fields, secret, owner);
+    const token = signToken(fields, key);
     return {
       session: this.#hold(new Session({ ...fields, token })),
       resumed: false,
@@ -235,9 +100,7 @@ export class Sessions {
   /** The client that a token was issued to, whomever that belonged to. */
   async clientOf(token: string): Promise<string | undefined> {
     const secret = await this.#getSecret();
-    const parts = token.split(".");
-    const owner = parts.length === OWNED_PARTS ? parts[OWNER_PART] : "";
-    return this.#verify(token, secret, owner ?? "")?.clientId;
+    return verifyToken(token, { secret, owner: ownerIn(token) })?.clientId;
   }
 
   /** Whether the session is past its time: what it wrote may be forgotten. */
@@ -264,9 +127,7 @@ export class Sessions {
   /** An id that is the same whenever the call is run again, and that no client can guess. */
   deriveId(session: Session, call: number, n: number): string {
     // A session exists, so the secret has been read.
-    return toText(
-      mac(this.#secret!, `id.${session.id}.${call}.${n}`).subarray(0, 12),
-    );
+    return deriveToken(this.#secret!, `id.${session.id}.${call}.${n}`);
   }
 
   /** Forgets everything. */
@@ -309,21 +170,6 @@ export class Sessions {
     return live.session;
   }
 
-  #verify(
-    token: string,
-    secret: Uint8Array,
-    owner: string,
-  ): Session | undefined {
-    const [clientId = "", id = "", issued = ""] = token.split(".");
-    const issuedAtMs = Number.parseInt(issued, 36);
-    if (!Number.isSafeInteger(issuedAtMs)) return undefined;
-    const fields = { id, clientId, issuedAtMs };
-    // The signed text is made anew, so there is one token for each session.
-    return isEqual(sign(fields, secret, owner), token)
-      ? new Session({ ...fields, token })
-      : undefined;
-  }
-
   async #getSecret(): Promise<Uint8Array> {
     const key = secretKey();
     while (!this.#secret) {
@@ -342,39 +188,4 @@ export class Sessions {
     }
     return this.#secret;
   }
-}
-
-function sign(
-  { clientId, id, issuedAtMs }: {
-    clientId: string;
-    id: string;
-    issuedAtMs: number;
-  },
-  secret: Uint8Array,
-  owner: string,
-): string {
-  const parts = [clientId, id, issuedAtMs.toString(36)];
-  if (owner !== "") parts.push(owner);
-  const text = parts.join(".");
-  return `${text}.${toText(mac(secret, `session.${text}`))}`;
-}
-
-/** What stands for a principal in a token, and tells nothing of it. */
-function ownerOf(principal: string, secret: Uint8Array): string {
-  return toText(mac(secret, `principal.${principal}`).subarray(0, 12));
-}
-
-/** HMAC-SHA-256 (RFC 2104). */
-function mac(secret: Uint8Array, text: string): Uint8Array {
-  return hmac(sha256, secret, new TextEncoder().encode(text));
-}
-
-/** Compares in a time that does not tell how much is right. */
-function isEqual(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let i = 0; i < a.length; i++) {
-    difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
-  }
-  return difference === 0;
 }

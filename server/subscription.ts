@@ -9,13 +9,9 @@ import { toErrorBody } from "../protocol/error_body.ts";
 import type { HeadwaterError } from "../protocol/errors.ts";
 import type { ResumeToken } from "../protocol/frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Session } from "./sessions.ts";
-import type {
-  Delivery,
-  Fanout,
-  StoreAnswer,
-  Subscriber,
-} from "./stores/fanout.ts";
+import type { Session } from "./session.ts";
+import type { Delivery, Fanout, Subscriber } from "./stores/fanout.ts";
+import type { StoreAnswer } from "./stores/store_frames.ts";
 import type { JointReceiver } from "./stores/joint_delivery.ts";
 import { answerSubscription } from "./stores/resume.ts";
 import type { Store } from "./stores/store.ts";
@@ -190,8 +186,8 @@ export class Subscription implements Subscriber {
     if (this.#sent === version) return;
     const delta = this.#sent === undefined
       ? undefined
-      : fanout.deltaFrame(this.#sent);
-    this.#push(delta ?? fanout.snapshotFrame(), this.#ownCalls(version));
+      : fanout.frames.delta(this.#sent);
+    this.#push(delta ?? fanout.frames.snapshot(), this.#ownCalls(version));
     this.#moveTo(version);
   }
 

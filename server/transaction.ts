@@ -12,14 +12,11 @@ import {
   recipeChange,
   setChange,
   type Written,
-} from "./stores/commit_queue.ts";
-import type { Definitions } from "./stores/definition.ts";
-import {
-  DynamicStore,
-  isDefinedBy,
-  StaticStore,
-  type UpdateOptions,
-} from "./stores/handles.ts";
+} from "./stores/change.ts";
+import type { Definitions } from "./stores/definitions.ts";
+import { DynamicStore } from "./stores/dynamic_store.ts";
+import { StaticStore } from "./stores/static_store.ts";
+import { isDefinedBy, type UpdateOptions } from "./stores/store_handle.ts";
 import type { Writer } from "./stores/writer.ts";
 
 /** A change of a transaction, and what came of it. */

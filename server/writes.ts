@@ -17,13 +17,15 @@ import type { Json } from "../protocol/value.ts";
 import { timeOfCall } from "./call_time.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
-import type { Origin } from "./log/records.ts";
+import type { Origin } from "./log/mutation.ts";
 import type { Clock } from "./ports.ts";
-import type { Answer, Session } from "./sessions.ts";
-import { NOT_NOW, type StoreAccess } from "./stores/access.ts";
+import type { Answer, Session } from "./session.ts";
+import type { StoreAccess } from "./stores/access.ts";
+import { NOT_NOW } from "./stores/numbered_writes.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";
-import type { Changer, MutationSource } from "./stores/commit_queue.ts";
-import type { Definitions, StoreDefinition } from "./stores/definition.ts";
+import type { Changer, MutationSource } from "./stores/change.ts";
+import type { StoreDefinition } from "./stores/definition.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
 
 /** What writes are made with, once the server has opened its KV. */

@@ -14,7 +14,26 @@ export function freshProcess(
   args: string[],
   env: Record<string, string> = {},
 ): FreshProcess {
-  return new FreshProcess(args, env);
+  return startProcess(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", `--config=${CONFIG}`, ...args],
+    env,
+  });
+}
+
+/** Starts any program, its output kept. */
+export function startProcess(
+  program: string,
+  { env, ...options }: Pick<Deno.CommandOptions, "args" | "cwd" | "env">,
+): FreshProcess {
+  return new FreshProcess(
+    new Deno.Command(program, {
+      ...options,
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }),
+  );
 }
 
 /** A process that the test owns; killed at the end. */
@@ -28,15 +47,8 @@ export class FreshProcess implements AsyncDisposable {
   #cursor = 0;
   #isOver = false;
 
-  /** Made by {@linkcode freshProcess}. */
-  constructor(args: string[], env: Record<string, string>) {
-    const command = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", `--config=${CONFIG}`, ...args],
-      env: { NO_COLOR: "1", ...env },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    });
+  /** Made by {@linkcode freshProcess} and {@linkcode startProcess}. */
+  constructor(command: Deno.Command) {
     this.#child = command.spawn();
     this.exited = this.#child.status;
     this.#reading = Promise.all([this.#readLines(), this.#readErrors()]);
@@ -50,6 +62,12 @@ export class FreshProcess implements AsyncDisposable {
   /** What it wrote so far, both streams. */
   get output(): string {
     return `${this.#lines.join("\n")}\n${this.#errors}`;
+  }
+
+  /** What it wrote until its end. */
+  async whole(): Promise<string> {
+    await this.#reading;
+    return this.output;
   }
 
   /** The next line of its standard output that matches; those before it are passed over. */

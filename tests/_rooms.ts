@@ -5,8 +5,8 @@
  */
 import { interestKey } from "../server/log/keys.ts";
 import type { Kv } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { decodeInterest } from "../server/stores/interest_record.ts";
 import { until } from "./_harness.ts";
 import {

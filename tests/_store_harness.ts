@@ -19,21 +19,18 @@ import { Lifecycle } from "../server/lifecycle.ts";
 import type { FeedEvents } from "../server/log/feed_slot.ts";
 import { newId } from "../server/log/ids.ts";
 import { headKey, logPrefix, type StoreId } from "../server/log/keys.ts";
-import { decodeHead, decodeRecord, type Head } from "../server/log/records.ts";
+import { decodeHead, type Head } from "../server/log/head.ts";
+import { decodeRecord } from "../server/log/record.ts";
 import { loggerOf } from "../server/logger.ts";
 import type { Clock, Kv, KvEntry, KvKey, Random } from "../server/ports.ts";
 import { StoreAccess } from "../server/stores/access.ts";
-import {
-  Definitions,
-  StoreDefinition,
-  type StoreOptions,
-} from "../server/stores/definition.ts";
-import type {
-  Delivery,
-  Position,
-  Subscriber,
-} from "../server/stores/fanout.ts";
-import { DynamicStore, StaticStore } from "../server/stores/handles.ts";
+import { StoreDefinition } from "../server/stores/definition.ts";
+import { Definitions } from "../server/stores/definitions.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
+import type { Delivery, Subscriber } from "../server/stores/fanout.ts";
+import type { Position } from "../server/stores/recent_patches.ts";
+import { DynamicStore } from "../server/stores/dynamic_store.ts";
+import { StaticStore } from "../server/stores/static_store.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
 import type { Store } from "../server/stores/store.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
@@ -382,7 +379,7 @@ export class Replica implements Subscriber {
   }
 
   #take(): void {
-    const [snap] = decodeDown(this.#store.fanout.snapshotFrame());
+    const [snap] = decodeDown(this.#store.fanout.frames.snapshot());
     if (snap?.type !== "snap") throw new Error("Not a snapshot");
     const { epoch, version, writer, state } = snap;
     this.state = state;

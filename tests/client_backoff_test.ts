@@ -60,6 +60,7 @@ Deno.test("finalError() names the cause of the codes that are final, and of no o
         error.message,
         new RegExp(`^Cannot .* \\(${code}: so it says\\)$`),
       );
+      assert.deepEqual(error.data, { code, reason: "so it says" });
     }
   }
   assert.match(finalError({ code: 4003, reason: "" })!.message, /\(4003\)$/);

@@ -124,6 +124,56 @@ Deno.test("update() that is refused while its store cannot be read waits until i
   await assert.rejects(call);
 });
 
+Deno.test("update() on top of a batch that waits for another store waits with it", async () => {
+  const bench = await openTodos();
+  const { handle, socket, client } = bench;
+  const others = client.subscribe<Todos>("Others");
+  const third = client.subscribe<Todos>("Third");
+  await settle();
+  const state = { items: [] };
+  socket.deliver(
+    snap({ store: 2, name: "Others", state }),
+    snap({ store: 3, name: "Third", state }),
+  );
+  await settle();
+  socket.take();
+  const add = (draft: Todos) => void draft.items.push("a");
+  const written = [
+    client.batch(() => {
+      for (const store of [handle, others]) store.update(add).catch(() => {});
+    }),
+    handle.update(add),
+    third.update(add),
+  ];
+  await settle();
+  const sent = takeWrites(socket);
+  assert.equal(sent.length, 3);
+  const refuse = ({ id }: MutateFrame) =>
+    ({ type: "res", id, error: REBASE }) as const;
+  socket.deliver(
+    {
+      type: "err",
+      name: "Others",
+      error: { code: "store_unreadable", message: "The KV failed" },
+    },
+    ...sent.map(refuse),
+  );
+  await settle();
+  socket.deliver(resume({ from: 1, version: 1, patch: [] }));
+  await settle();
+  // It would be refused for as long as the batch is not there, without a pause.
+  const again = takeWrites(socket);
+  assert.deepEqual(again.map(({ id }) => id), [sent[2]!.id]);
+  await bench.clock.advance(2_000);
+  socket.deliver(snap({ store: 2, name: "Others", version: 4, state }));
+  await settle();
+  const last = takeWrites(socket);
+  assert.deepEqual(last.map(({ id }) => id), [sent[0]!.id, sent[1]!.id]);
+  assert.deepEqual(last[1]?.writes[0]?.after, [sent[0]!.id]);
+  client.destroy();
+  for (const one of written) await assert.rejects(one);
+});
+
 Deno.test("update() that is refused twice on one state asks for what must have been lost", async () => {
   const { handle, socket, client } = await openTodos();
   const written = handle.update((draft) => void draft.items.push("a"));

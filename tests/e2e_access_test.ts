@@ -4,6 +4,7 @@ import { CLOSE, type UpFrame } from "../protocol/frames.ts";
 import type { Json } from "../protocol/value.ts";
 import {
   type Authenticate,
+  type ConnectionInfo,
   type ConnectionRequest,
   createServer,
   type Credentials,
@@ -149,7 +150,7 @@ Deno.test("authenticate refuses with 4003: by null, by its error's message, and 
   for (const token of ["none", "nothing"]) {
     assert.deepEqual(await codes(token), {
       code: CLOSE.refused,
-      reason: "The server refuses this user",
+      reason: "Authentication found no user",
     });
   }
   assert.deepEqual(await codes("banned"), {
@@ -185,7 +186,9 @@ Deno.test("a client that is refused stops, and may be connected again with anoth
   using client = connectClient(at.port, { token: "unknown" });
   await assert.rejects(client.ready(), {
     code: "closed",
-    message: /refuses this user/,
+    message:
+      "Cannot connect: the server refuses this user (4003: Authentication found no user)",
+    data: { code: 4003, reason: "Authentication found no user" },
   });
   assert.equal(client.status, "closed");
   await client.setToken("bob-1");
@@ -355,6 +358,30 @@ Deno.test("setToken() goes on with the session and applies the rules anew: what 
   await again.ready();
   assert.deepEqual(again.getState(), { secret: "not for guests" });
   assert.equal(disconnected, 0);
+});
+
+Deno.test("on() tells who the user is, of every event of a connection, and who it is by now", async () => {
+  await using at = await start({ authenticate: byToken(users()) });
+  const told: [string, ConnectionInfo][] = [];
+  at.server.on("connection", (_, info) => void told.push(["came", info]));
+  at.server.on("disconnect", (_, info) => void told.push(["went", info]));
+  at.server.on("subscribe", (name, _, info) => void told.push([name, info]));
+  at.server.on("unsubscribe", (name, _, info) => void told.push([name, info]));
+  at.server.handle("connection", (_: unknown, { connection }) => connection);
+  const client = connectClient(at.port, { token: "ada-1" });
+  await client.subscribe("Admins").ready();
+  await client.setToken("ada-2");
+  const guest = { address: "127.0.0.1", user: { id: "ada", role: "guest" } };
+  assert.deepEqual(await client.call("connection"), guest);
+  client.destroy();
+  await until(() => told.length === 4);
+  const admin = { ...guest, user: { id: "ada", role: "admin" } };
+  assert.deepEqual(told, [
+    ["came", admin],
+    ["Admins", admin],
+    ["Admins", guest],
+    ["went", guest],
+  ]);
 });
 
 Deno.test("calls that are under way when the token changes are answered once, and run as who made them", async () => {

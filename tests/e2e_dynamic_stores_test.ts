@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { denoPorts } from "../adapters/deno_ports.ts";
-import { decodeHead, encodeHead } from "../server/log/records.ts";
+import { decodeHead, encodeHead } from "../server/log/head.ts";
 import {
   type CreateOptions,
   createServer,
   type Server,
 } from "../server/mod.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { callValue, connectClient, rawCall } from "./_app.ts";
 import { RawClient, tempKvPath, until } from "./_harness.ts";
 import {

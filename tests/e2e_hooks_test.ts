@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerOptions,
 } from "../server/mod.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { decodeInterest } from "../server/stores/interest_record.ts";
 import { connectClient, rawSubscribe } from "./_app.ts";
 import {

@@ -103,7 +103,7 @@ Deno.test("revoke() closes the connections of a user on every server, and nobody
     });
     assert.deepEqual([code, reason], [
       CLOSE.refused,
-      "The server refuses this user",
+      "Authentication found no user",
     ]);
   }
   assert.ok(performance.now() - startedAtMs < IN_TIME_MS);

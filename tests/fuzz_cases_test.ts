@@ -7,8 +7,9 @@ import { denoPorts } from "../adapters/deno_ports.ts";
 import { failureOf, type FuzzCase } from "../scripts/fuzz/cases.ts";
 import { CodecTarget } from "../scripts/fuzz/codec_target.ts";
 import { CallScope } from "../server/call_scope.ts";
-import { WRITES_PER_CALL } from "../server/log/records.ts";
-import { type Session, Sessions } from "../server/sessions.ts";
+import { WRITES_PER_CALL } from "../server/log/mutation.ts";
+import type { Session } from "../server/session.ts";
+import { Sessions } from "../server/sessions.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import cases from "./data/fuzz_cases.json" with { type: "json" };
 

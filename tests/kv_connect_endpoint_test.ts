@@ -1,5 +1,6 @@
 /** What a remote KV is asked, and with which token: against a far end that says what came. */
 import assert from "node:assert/strict";
+import { createDenoHttpClient } from "../adapters/deno_http_client.ts";
 import { RemoteKv } from "../adapters/kv_connect/kv.ts";
 import { FakeKvConnect } from "./_fake_kv_connect.ts";
 import { until, within } from "./_harness.ts";
@@ -13,7 +14,11 @@ async function openFake(
 ): Promise<{ kv: RemoteKv; far: FakeKvConnect } & AsyncDisposable> {
   const far = new FakeKvConnect();
   prepare(far);
-  const kv = await RemoteKv.open(far.url, { token: "ours", silenceMs: 300 });
+  const kv = await RemoteKv.open(far.url, {
+    token: "ours",
+    createClient: createDenoHttpClient,
+    silenceMs: 300,
+  });
   return {
     kv,
     far,

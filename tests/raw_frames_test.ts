@@ -266,7 +266,7 @@ for (const transport of TRANSPORTS) {
           assert.equal(answer(), undefined);
         } else {
           await until(() => answer() !== undefined);
-          assert.equal(answer(), expected, peer.head);
+          assert.equal(answer(), expected, peer.head ?? "no answer");
         }
         if (claim.startsWith("a second request")) {
           await until(() => peer.end !== undefined);

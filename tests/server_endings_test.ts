@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { encodeHead } from "../server/log/records.ts";
+import { encodeHead } from "../server/log/head.ts";
 import { headKey } from "../server/log/keys.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";

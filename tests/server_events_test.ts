@@ -16,7 +16,7 @@ import { encodeEvent, type SentEvent } from "../server/log/event_record.ts";
 import { decodeSlot, encodeSlot } from "../server/log/feed_slot.ts";
 import { slotKey } from "../server/log/keys.ts";
 import { loggerOf } from "../server/logger.ts";
-import { Session } from "../server/sessions.ts";
+import { Session } from "../server/session.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";
 import { FaultyKv } from "./_kv_faults.ts";

@@ -14,10 +14,10 @@ import {
   encodeHead,
   type SnapshotRef,
   snapshotsOf,
-} from "../server/log/records.ts";
+} from "../server/log/head.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { shareEqual } from "../server/stores/restore.ts";
 import { anyJson } from "./_arbitraries.ts";
 import { FakeClock } from "./_fake_clock.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { StoreOptions } from "../server/stores/definition.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";
 import { Gate } from "./_kv_faults.ts";

@@ -50,15 +50,15 @@ Deno.test("on() tells who comes, what they subscribe to, and who goes, in order"
   await rawCall(client, 1, { name: "echo" });
   await client[Symbol.asyncDispose]();
   await until(() => of(told, "disconnect").length === 1);
-  const info = { address: "127.0.0.1" };
+  const info = { address: "127.0.0.1", user: null };
   assert.deepEqual(
     told.filter(([event]) => !String(event).startsWith("store")),
     [
       ["connection", clientId, info],
-      ["subscribe", "Entries", clientId],
-      ["subscribe", "Room:a", clientId],
-      ["unsubscribe", "Entries", clientId],
-      ["unsubscribe", "Room:a", clientId],
+      ["subscribe", "Entries", clientId, info],
+      ["subscribe", "Room:a", clientId, info],
+      ["unsubscribe", "Entries", clientId, info],
+      ["unsubscribe", "Room:a", clientId, info],
       ["disconnect", clientId, info],
     ],
   );
@@ -78,7 +78,7 @@ Deno.test("on() tells nothing of connections that never said hello, and of subsc
   socket.hangUp();
   await until(() => of(told, "disconnect").length === 1);
   await bench.entries.init();
-  const info = { address: "10.0.0.2" };
+  const info = { address: "10.0.0.2", user: null };
   assert.deepEqual(told.slice(0, 2), [
     ["connection", clientId, info],
     ["disconnect", clientId, info],
@@ -96,7 +96,7 @@ Deno.test("on() tells a hello that is said again only where it makes another cli
   const other = await socket.hello();
   socket.hangUp();
   await until(() => of(told, "disconnect").length === 2);
-  const info = { address: undefined };
+  const info = { address: undefined, user: null };
   assert.deepEqual(told, [
     ["connection", clientId, info],
     ["disconnect", clientId, info],
@@ -131,7 +131,7 @@ Deno.test("on() tells the beginning and the end of a store on the server that ma
   ]);
   assert.deepEqual(of(told[0]!, "storeDeleted"), []);
   assert.deepEqual(of(told[0]!, "unsubscribe"), [
-    ["unsubscribe", "Room:x", clientId],
+    ["unsubscribe", "Room:x", clientId, { address: "127.0.0.1", user: null }],
   ]);
   await b.rooms.update("x", (draft) => void draft.messages.push("again"));
   await until(() => of(told[1]!, "storeCreated").at(-1)?.[2] === "x");

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { applyPatch } from "../protocol/patch.ts";
 import { headKey } from "../server/log/keys.ts";
-import { decodeBlobRef, decodeEntry } from "../server/log/records.ts";
+import { decodeBlobRef } from "../server/log/blob_ref.ts";
+import { decodeEntry } from "../server/log/log_entry.ts";
 import { until, within } from "./_harness.ts";
 import {
   type Commit,

@@ -9,20 +9,22 @@ import {
   logKey,
   logPrefix,
 } from "../server/log/keys.ts";
+import { decodeBlobRef } from "../server/log/blob_ref.ts";
 import {
-  decodeBlobRef,
   decodeHead,
-  encodeEntry,
   encodeHead,
-  entryVersion,
   type Head,
-  type LogEntry,
   snapshotsOf,
-} from "../server/log/records.ts";
+} from "../server/log/head.ts";
+import {
+  encodeEntry,
+  entryVersion,
+  type LogEntry,
+} from "../server/log/log_entry.ts";
 import { readStore } from "../server/log/reader.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until, within } from "./_harness.ts";
 import {

@@ -22,7 +22,7 @@ import {
   Replica,
   TestNode,
 } from "./_store_harness.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 
 type ManyNode = TestNode & { stores: DynamicStore<Counter> };
 

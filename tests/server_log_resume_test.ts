@@ -5,7 +5,7 @@ import type { DownFrame } from "../protocol/frames.ts";
 import { applyPatch } from "../protocol/patch.ts";
 import { freezeDeep, type Json } from "../protocol/value.ts";
 import { headKey, logKey } from "../server/log/keys.ts";
-import { encodeHead } from "../server/log/records.ts";
+import { encodeHead } from "../server/log/head.ts";
 import type { Kv, KvEntry } from "../server/ports.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { tempDir, until } from "./_harness.ts";

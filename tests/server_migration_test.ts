@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import type { Kv } from "../server/ports.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { until } from "./_harness.ts";
 import { FaultyKv, Gate, waitsBefore, writes } from "./_kv_faults.ts";
 import {

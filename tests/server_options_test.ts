@@ -1,15 +1,20 @@
-/** What createServer() and listen() refuse, and how they say it. */
+/** What createServer(), createStore() and listen() refuse, and how they say it. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openDenoKv } from "../adapters/deno_kv.ts";
 import {
   createServer,
+  defineApp,
   type Limits,
   type ListenOptions,
   type ServerOptions,
 } from "../server/mod.ts";
 import { tempDir } from "./_harness.ts";
+
+/** Anything, as somebody without types would use it. */
+// deno-lint-ignore no-explicit-any
+type Untyped = any;
 
 /** As somebody without types would write it. */
 function create(options: unknown) {
@@ -146,6 +151,66 @@ Deno.test("createServer() has the default for a limit that is undefined", async 
     limits: { connections: undefined, nameLength: undefined },
   });
   await server.createStore("Todos", { items: [] }).init();
+});
+
+Deno.test("createStore() refuses options that there are not, and values of another kind", () => {
+  const server: Untyped = createServer({ kv: ":memory:" });
+  for (
+    const [options, message] of [
+      [null, /: its options must be an object, not null$/],
+      [
+        { tttlMs: 5 },
+        /^Cannot create store "Todos": there is no option "tttlMs"; there are read, view, audience, write, intercept, ttlMs, selfDestruct, history, schema, version, migrate$/,
+      ],
+      [{ ttlMs: "5" }, /: ttlMs must be a number, not "5"$/],
+      [{ read: 1 }, /: read must be true, false or a function, not 1$/],
+      [
+        { write: "all" },
+        /: write must be true, false or a function, not "all"/,
+      ],
+      [{ view: {} }, /: view must be a function, not an object$/],
+      [{ intercept: 1 }, /: intercept must be a function, not 1$/],
+      [{ history: 5 }, /: history must be an object, not 5$/],
+      [
+        { history: { version: 5 } },
+        /^Cannot create store "Todos": its history: there is no option "version"; there are versions, ageMs, bytes$/,
+      ],
+    ] as const
+  ) {
+    const create = () => server.createStore("Todos", {}, options);
+    assert.throws(create, { name: "TypeError", message });
+  }
+  // Nothing of it is left: the name is free.
+  server.createStore("Todos", {}, { ttlMs: 5, read: undefined });
+});
+
+Deno.test("createStore() takes nothing that is for the contract to say", () => {
+  const app = defineApp({ stores: { Todos: { initial: {}, version: 2 } } });
+  const server: Untyped = createServer({ kv: ":memory:", app });
+  for (const option of ["version", "schema", "migrate", "items"]) {
+    assert.throws(() => server.createStore("Todos", { [option]: 1 }), {
+      name: "TypeError",
+      message:
+        `Cannot create store "Todos": there is no option "${option}"; there are read, view, audience, write, intercept, ttlMs, selfDestruct, history`,
+    });
+  }
+  server.createStore("Todos", { write: true });
+});
+
+Deno.test("handle() and create() refuse options that there are not", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const handle: Untyped = server.handle.bind(server);
+  assert.throws(() => handle("add", () => 1, { onse: true }), {
+    name: "TypeError",
+    message: 'Cannot handle "add": there is no option "onse"; there are once',
+  });
+  const games: Untyped = server.createStore("Game:*", { level: 1 });
+  await assert.rejects(games.create("a", { tttlMs: 5 }), {
+    name: "TypeError",
+    message:
+      'Cannot create a store of "Game:*": there is no option "tttlMs"; there are initial, ttlMs',
+  });
+  assert.deepEqual(await games.list(), []);
 });
 
 Deno.test("listen() refuses what cannot be listened on, and may be called again", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { denoPorts } from "../adapters/deno_ports.ts";
 import type { Random } from "../server/ports.ts";
-import { type Answer, type Session, Sessions } from "../server/sessions.ts";
+import type { Answer, Session } from "../server/session.ts";
+import { Sessions } from "../server/sessions.ts";
 import { FakeClock } from "./_fake_clock.ts";
 
 const { random } = denoPorts();

@@ -6,8 +6,8 @@ import { encodeStoreSnapshot } from "../server/log/compaction.ts";
 import { headKey } from "../server/log/keys.ts";
 import { WriteNumbers } from "../server/log/numbers.ts";
 import { readStore } from "../server/log/reader.ts";
-import type { Origin } from "../server/log/records.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { Origin } from "../server/log/mutation.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import type { Kv } from "../server/ports.ts";
 import { FakeClock } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";
@@ -37,7 +37,7 @@ import {
 } from "./_store_harness.ts";
 import { decodeDown } from "../protocol/codec.ts";
 import type { CallFrame } from "../protocol/frames.ts";
-import type { Session } from "../server/sessions.ts";
+import type { Session } from "../server/session.ts";
 
 type ManyNode = TestNode & { stores: DynamicStore<Counter> };
 
@@ -543,7 +543,8 @@ async function result(
     elapsedMs: 0,
     resent,
   };
-  const caller = { session, user: null, info: {}, abort: new CallAbort() };
+  const user = null;
+  const caller = { session, user, info: { user }, abort: new CallAbort() };
   const answer = await node.functions.call(node.environment(), caller, frame);
   const [res] = decodeDown(answer.frame);
   assert.ok(res?.type === "res");

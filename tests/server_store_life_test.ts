@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Sweeper } from "../server/log/blobs.ts";
-import { decodeEntry } from "../server/log/records.ts";
+import { decodeEntry } from "../server/log/log_entry.ts";
 import type { Kv } from "../server/ports.ts";
-import type { StaticStore } from "../server/stores/handles.ts";
+import type { StaticStore } from "../server/stores/static_store.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import { until } from "./_harness.ts";
 import {

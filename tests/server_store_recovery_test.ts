@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { createClient } from "../client/mod.ts";
 import { createServer } from "../server/mod.ts";
 import { RawClient, until } from "./_harness.ts";
-import { Gate, waitsAfter } from "./_kv_faults.ts";
+import {
+  type Commit,
+  Gate,
+  keyOf,
+  waitsAfter,
+  waitsBefore,
+} from "./_kv_faults.ts";
 import {
   freshState,
   increment,
@@ -10,6 +16,10 @@ import {
   openCounter,
   Replica,
 } from "./_store_harness.ts";
+
+function isOfHead({ checks }: Commit): boolean {
+  return checks.some(({ key }) => keyOf("head")(key));
+}
 
 Deno.test("Store: a commit that lands after it was given up is shown by its own server", async () => {
   using kv = await memoryKv();
@@ -21,7 +31,9 @@ Deno.test("Store: a commit that lands after it was given up is shown by its own 
   node.kv.onCommit((run) => {
     landed = late.pass().then(run);
     return new Promise(() => {});
-  });
+  }, { match: isOfHead });
+  // Nor may another try of it be through before its time is over.
+  node.kv.onCommit(waitsBefore(late), { match: isOfHead, times: 1_000 });
   await assert.rejects(node.counter.update(increment), { outcome: "unknown" });
   late.open();
   await landed;

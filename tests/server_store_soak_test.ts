@@ -3,7 +3,7 @@ import { HeadwaterError } from "../protocol/errors.ts";
 import { Sweeper } from "../server/log/blobs.ts";
 import { readStore } from "../server/log/reader.ts";
 import type { Kv } from "../server/ports.ts";
-import type { DynamicStore } from "../server/stores/handles.ts";
+import type { DynamicStore } from "../server/stores/dynamic_store.ts";
 import { until } from "./_harness.ts";
 import { type CommitFault, type FaultyKv, locked } from "./_kv_faults.ts";
 import { idOf, memoryKv, Replica, TestNode } from "./_store_harness.ts";

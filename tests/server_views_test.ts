@@ -9,7 +9,7 @@ import {
   type JointDelivery,
 } from "../server/stores/joint_delivery.ts";
 import { answerSubscription } from "../server/stores/resume.ts";
-import type { StoreOptions } from "../server/stores/definition.ts";
+import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { AccessContext } from "../server/stores/writer.ts";
 import {
   Subscription,
@@ -75,7 +75,7 @@ class Follower implements Subscriber {
   version: number;
 
   constructor(readonly fanout: Fanout) {
-    const [snap] = decodeDown(fanout.snapshotFrame());
+    const [snap] = decodeDown(fanout.frames.snapshot());
     assert.ok(snap?.type === "snap");
     this.state = snap.state;
     this.version = snap.version;
@@ -93,7 +93,7 @@ class Follower implements Subscriber {
   }
 
   jumped(fanout: Fanout): void {
-    const [snap] = decodeDown(fanout.snapshotFrame());
+    const [snap] = decodeDown(fanout.frames.snapshot());
     assert.ok(snap?.type === "snap");
     this.state = snap.state;
     this.version = snap.version;

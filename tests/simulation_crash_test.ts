@@ -22,6 +22,7 @@ const PLAN: Plan = {
   isBroken: false,
   isRestored: false,
   commitMs: 5_000,
+  isGuarded: false,
 };
 
 Deno.test("Server: a crash at any await of its commits, compactions and deletions breaks no promise", async () => {
@@ -49,24 +50,24 @@ async function runWithCrash(at: number | undefined): Promise<number> {
     if (++operations === at) dying.crash();
   };
   for (let client = 0; client < PLAN.clients; client++) {
-    const person = world.enter();
-    for (const store of PLAN.stores) world.look(person, store);
+    const person = world.clients.enter();
+    for (const store of PLAN.stores) world.clients.look(person, store);
   }
   const [first, second] = world.people;
   assert.ok(first && second);
   for (let round = 0; round < 4; round++) {
-    world.call(first, "add", ["Ledger"]);
-    world.call(second, "addTogether", ["Room:a", "Ledger"]);
+    world.caller.call(first, "add", ["Ledger"]);
+    world.caller.call(second, "addTogether", ["Room:a", "Ledger"]);
     await simulation.advance(20);
-    world.call(first, "addOnce", ["Room:a"]);
-    if (!dying.clock.isDead) world.update(dying, "Ledger");
+    world.caller.call(first, "addOnce", ["Room:a"]);
+    if (!dying.clock.isDead) world.caller.update(dying, "Ledger");
     await simulation.advance(200);
-    world.call(second, "remove", ["Room:a", "Ledger"]);
+    world.caller.call(second, "remove", ["Room:a", "Ledger"]);
     await simulation.advance(60);
     world.check();
   }
   await settleAndCheck(world);
-  for (const person of [...world.people]) world.leave(person);
+  for (const person of [...world.people]) world.clients.leave(person);
   await simulation.close();
   world.check();
   return operations;

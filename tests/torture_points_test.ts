@@ -23,13 +23,10 @@ import {
   slotKey,
   type StoreId,
 } from "../server/log/keys.ts";
-import {
-  encodeBlobRef,
-  encodeEntry,
-  encodeHead,
-  encodeRecord,
-  type Head,
-} from "../server/log/records.ts";
+import { encodeBlobRef } from "../server/log/blob_ref.ts";
+import { encodeHead, type Head } from "../server/log/head.ts";
+import { encodeEntry } from "../server/log/log_entry.ts";
+import { encodeRecord } from "../server/log/record.ts";
 import { Server } from "../server/mod.ts";
 import type { KvKey } from "../server/ports.ts";
 import { connectClient } from "./_app.ts";

@@ -15,7 +15,7 @@ import {
   pendingKey,
   type StoreId,
 } from "../server/log/keys.ts";
-import { encodeRecord } from "../server/log/records.ts";
+import { encodeRecord } from "../server/log/record.ts";
 import { connectClient } from "./_app.ts";
 import { tempDir, tempKvPath } from "./_harness.ts";
 import { defineTorture, type Room } from "../scripts/torture/app.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { checkUpgrade } from "../adapters/upgrade_request.ts";
-import { listenWs, type Upgrades } from "../adapters/ws_listen.ts";
+import type { Upgrades } from "../adapters/ws_connections.ts";
+import { listenWs } from "../adapters/ws_listen.ts";
 import type { Socket, SocketEvents } from "../server/ports.ts";
 import { socketContract, type SocketHost } from "./_socket_contract.ts";
 import { upgradeContract } from "./_upgrade_contract.ts";

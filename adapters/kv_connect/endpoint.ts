@@ -33,6 +33,22 @@ interface Question {
   readonly signal: AbortSignal;
 }
 
+/** What sends requests, and keeps connections for the next ones. */
+export interface HttpClient {
+  /** As `fetch`, but never sends a request again by itself. */
+  fetch(url: string, init: HttpInit): Promise<Response>;
+  /** Lets go of its connections. */
+  close(): void;
+}
+
+/** A request of an {@linkcode HttpClient}. */
+export interface HttpInit {
+  readonly method: "POST";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly signal: AbortSignal;
+}
+
 /** The network failed, or the KV is not ready; asking again may help. */
 export class PassingError extends Error {
   /** Name of the class. */
@@ -43,7 +59,8 @@ export class PassingError extends Error {
 export class Endpoint {
   readonly #url: string;
   readonly #token: string;
-  #client = createClient();
+  readonly #createClient: () => HttpClient;
+  #client: HttpClient;
   readonly #controllers = new Set<AbortController>();
   readonly #queue: (() => void)[] = [];
   #access: Access | undefined;
@@ -53,9 +70,14 @@ export class Endpoint {
   #isClosed = false;
 
   /** Asks nothing yet. */
-  constructor(url: string, token: string) {
+  constructor(
+    url: string,
+    options: { token: string; createClient: () => HttpClient },
+  ) {
     this.#url = url;
-    this.#token = token;
+    this.#token = options.token;
+    this.#createClient = options.createClient;
+    this.#client = options.createClient();
   }
 
   /** Finds out whether the KV is there; tries for some seconds. */
@@ -172,7 +194,7 @@ export class Endpoint {
   #renewClient(): void {
     if (this.#isClosed) return;
     this.#client.close();
-    this.#client = createClient();
+    this.#client = this.#createClient();
   }
 
   async #answer(question: Question): Promise<Uint8Array> {
@@ -205,19 +227,11 @@ export class Endpoint {
 
   async #post(
     url: string,
-    init: {
-      headers: Readonly<Record<string, string>>;
-      body: Uint8Array<ArrayBuffer>;
-      signal: AbortSignal;
-    },
+    init: Omit<HttpInit, "method">,
   ): Promise<Response> {
     let response: Response;
     try {
-      const client = this.#client;
-      // Bytes Deno would send again by itself where an answer is cut off, and a write be made twice.
-      const body = ReadableStream.from([init.body]);
-      const request = { method: "POST", ...init, body, client };
-      response = await fetch(url, request);
+      response = await this.#client.fetch(url, { method: "POST", ...init });
     } catch (cause) {
       init.signal.throwIfAborted();
       throw new PassingError(reasonOfLoss(cause), { cause });
@@ -232,11 +246,6 @@ export class Endpoint {
       ? new PassingError(message)
       : new Error(message);
   }
-}
-
-/** HTTP/1.1: over HTTP/2, Deno writes a body of over 1 KiB apart, and TCP holds it back for 40 ms. */
-function createClient(): Deno.HttpClient {
-  return Deno.createHttpClient({ http1: true, http2: false });
 }
 
 /** Waits a little, not all servers equally long; no longer than until `signal`. */

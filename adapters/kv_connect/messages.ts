@@ -42,6 +42,17 @@ const ENCODING_U64 = 2;
 const ENCODING_BYTES = 3;
 const MUTATION_TYPES = { set: 1, delete: 2, sum: 3 } as const;
 
+/** A counter, as `Deno.KvU64` is one where there is no Deno. */
+export class KvU64 {
+  /** What it counts, from 0 to 2 to the 64, without that. */
+  readonly value: bigint;
+
+  /** A counter of that value. */
+  constructor(value: bigint) {
+    this.value = value;
+  }
+}
+
 /** Asks for ranges at one moment. */
 export function encodeRead(
   ranges: readonly ReadRange[],
@@ -160,7 +171,7 @@ function fromValue(bytes: Uint8Array, encoding: number): unknown {
   if (encoding === ENCODING_BYTES) return bytes.slice();
   if (encoding === ENCODING_U64 && bytes.length === 8) {
     const view = new DataView(bytes.buffer, bytes.byteOffset);
-    return new Deno.KvU64(view.getBigUint64(0, true));
+    return new KvU64(view.getBigUint64(0, true));
   }
   throw new TypeError("A value in the KV is neither bytes nor a counter");
 }

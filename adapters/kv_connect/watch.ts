@@ -4,28 +4,23 @@
  *
  * @module
  */
-import type { KvEntry, KvKey, KvKeyPart } from "../../server/ports.ts";
+import type { KvEntry, KvKeyPart } from "../../server/ports.ts";
 import { type Endpoint, PassingError, shortly } from "./endpoint.ts";
 import { encodeKey } from "./keys.ts";
-import { decodeWatch, encodeWatch } from "./messages.ts";
+import { encodeWatch } from "./messages.ts";
+import { WatchedKeys } from "./watched_keys.ts";
 
 /** Bytes of one event: ten values and their keys, with margin. */
 const EVENT_BYTES = 4 * 1024 * 1024;
 
 /** See the module's documentation. */
 export class Watch {
-  /** The state of the keys, at first and after changes. */
-  readonly stream: ReadableStream<KvEntry[]>;
   /** Resolves when it has ended. */
   readonly ended: Promise<void>;
   readonly #endpoint: Endpoint;
   readonly #silenceMs: number;
   readonly #body: Uint8Array<ArrayBuffer>;
-  #entries: KvEntry[];
-  #hasNews = false;
-  #wake: () => void = () => {};
-  readonly #life = new AbortController();
-  #failure: unknown;
+  readonly #keys: WatchedKeys;
 
   /** Watches from here on; a connection that is silent for so long is given up. */
   constructor(
@@ -36,55 +31,36 @@ export class Watch {
     this.#endpoint = endpoint;
     this.#silenceMs = silenceMs;
     this.#body = encodeWatch(keys.map(encodeKey));
-    this.#entries = keys.map((key: KvKey) => ({
-      key,
-      value: null,
-      versionstamp: null,
-    }));
-    this.stream = new ReadableStream<KvEntry[]>({
-      pull: (controller) => this.#pull(controller),
-      cancel: () => this.end(),
-    }, { highWaterMark: 0 });
+    this.#keys = new WatchedKeys(keys);
     this.ended = this.#run();
+  }
+
+  /** The state of the keys, at first and after changes. */
+  get stream(): ReadableStream<KvEntry[]> {
+    return this.#keys.stream;
   }
 
   /** Ends it. */
   end(): void {
-    this.#life.abort();
-    this.#wake();
-  }
-
-  /** Gives the newest state only: who is slow skips what was between. */
-  async #pull(
-    controller: ReadableStreamDefaultController<KvEntry[]>,
-  ): Promise<void> {
-    while (!this.#hasNews && !this.#life.signal.aborted) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    if (this.#failure !== undefined) return controller.error(this.#failure);
-    if (this.#life.signal.aborted) return close(controller);
-    this.#hasNews = false;
-    controller.enqueue([...this.#entries]);
+    this.#keys.end();
   }
 
   async #run(): Promise<void> {
-    while (!this.#life.signal.aborted) {
+    const { signal } = this.#keys;
+    while (!signal.aborted) {
       try {
         await this.#follow();
       } catch (error) {
-        if (!this.#life.signal.aborted && !isPassing(error)) {
-          this.#failure = error;
-        }
-        if (this.#failure !== undefined) return this.end();
+        if (!signal.aborted && !isPassing(error)) this.#keys.fail(error);
       }
-      if (!this.#life.signal.aborted) await shortly(this.#life.signal);
+      if (!signal.aborted) await shortly(signal);
     }
   }
 
   /** Follows one connection to its end. */
   async #follow(): Promise<void> {
     const connection = new AbortController();
-    const signal = AbortSignal.any([this.#life.signal, connection.signal]);
+    const signal = AbortSignal.any([this.#keys.signal, connection.signal]);
     let silence = this.#expectSound(connection);
     try {
       const stream = await this.#endpoint.watch(this.#body, signal);
@@ -92,7 +68,7 @@ export class Watch {
       for await (const chunk of stream) {
         clearTimeout(silence);
         silence = this.#expectSound(connection);
-        for (const event of events.read(chunk)) this.#take(event);
+        for (const event of events.read(chunk)) this.#keys.take(event);
       }
     } finally {
       clearTimeout(silence);
@@ -102,17 +78,6 @@ export class Watch {
 
   #expectSound(connection: AbortController): ReturnType<typeof setTimeout> {
     return setTimeout(() => connection.abort(), this.#silenceMs);
-  }
-
-  #take(event: Uint8Array): void {
-    const changes = decodeWatch(event);
-    this.#entries = this.#entries.map((entry, index) => {
-      const change = changes[index];
-      if (change === undefined) return entry;
-      return { value: null, versionstamp: null, ...change, key: entry.key };
-    });
-    this.#hasNews = true;
-    this.#wake();
   }
 }
 
@@ -142,12 +107,4 @@ class EventReader {
 function isPassing(error: unknown): boolean {
   return error instanceof PassingError ||
     !(error instanceof Error && /^status 4\d\d/.test(error.message));
-}
-
-function close(controller: ReadableStreamDefaultController<KvEntry[]>): void {
-  try {
-    controller.close();
-  } catch {
-    // It was cancelled.
-  }
 }

@@ -57,7 +57,7 @@ export class KvTable {
   }
 
   /** Writes an entry, which is removed at that time of the database's wall clock. */
-  put(key: string, record: KvRecord, removeAtMs = Infinity): void {
+  put(key: string, record: KvRecord, removeAtMs: number = Infinity): void {
     if (!this.#records.has(key)) {
       this.#order.splice(this.#indexOf(key), 0, key);
     }

@@ -60,6 +60,7 @@ export type {
 export type { Clock, Random, Timer } from "../../server/ports.ts";
 export type {
   AccessContext,
+  AttachOptions,
   Authenticate,
   CallContext,
   ConnectionInfo,
@@ -77,6 +78,8 @@ export type {
   HistoryEntry,
   HistoryPage,
   HistoryRange,
+  HttpListener,
+  HttpServer,
   IdleHook,
   InterceptContext,
   JsonPatchOperation,

@@ -111,6 +111,8 @@ export class ServerProcess implements SimulatedServer {
       random,
       createAmbient,
       upgrade: (request, accept) => network.upgrade(request, accept),
+      lendKv: () => unsupported("a KV of its own"),
+      attach: () => unsupported("an HTTP server"),
       listen: (_target, fetch) => network.listen(name, clock, fetch),
     };
     this.#surroundings = surroundings;
@@ -159,4 +161,9 @@ export class ServerProcess implements SimulatedServer {
     if (clock.isDead) handle.kill();
     return handle.toOpened();
   }
+}
+
+/** Nothing in a simulation asks for it. */
+function unsupported(what: string): never {
+  throw new TypeError(`A simulated server cannot have ${what}`);
 }

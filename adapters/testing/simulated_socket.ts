@@ -102,7 +102,9 @@ export abstract class ClientEnd implements WebSocketLike {
   }
 
   /** The peer has closed, or the connection is lost. */
-  ended(cause: { code: number; reason: string } = { code: LOST, reason: "" }) {
+  ended(
+    cause: { code: number; reason: string } = { code: LOST, reason: "" },
+  ): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#link?.left("client");

@@ -209,6 +209,14 @@ export class WriteRequest implements Request {
   }
 
   /** @inheritdoc */
+  isBehind(others: readonly Request[]): boolean {
+    return others.some((other) =>
+      other instanceof WriteRequest &&
+      [...this.#stores].some((store) => other.#stores.has(store))
+    );
+  }
+
+  /** @inheritdoc */
   rebase(): boolean {
     this.#isRefused = true;
     for (const { error, isOffline } of this.stores) {

@@ -7,6 +7,8 @@
 import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanValue, type Json } from "../../protocol/value.ts";
+import { shown } from "../../protocol/shown.ts";
+import { Deferred } from "../deferred.ts";
 import { checkOptions } from "../known_options.ts";
 import type { PendingRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
@@ -15,11 +17,17 @@ import type {
   MutateOptions,
   WriteOptions,
 } from "../write_options.ts";
-import type { KeptState, Writing, WritingOwner } from "../writing_port.ts";
+import type {
+  KeptState,
+  ShownGuess,
+  Writing,
+  WritingOwner,
+} from "../writing_port.ts";
 import { Keeper } from "./keeper.ts";
 import type { KeptRequest } from "./kept_records.ts";
 import { Mutators, unseenWrite } from "./mutators.ts";
 import { fixedEntry, PendingEntry } from "./pending_entry.ts";
+import { RecipeGuard } from "./recipe_guard.ts";
 import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
@@ -34,11 +42,12 @@ export class Writes implements Writing {
   readonly #owner: WritingOwner;
   readonly #mutators: Mutators;
   readonly #stores = new WeakMap<Subscription, StoreWrites>();
+  readonly #recipes = new RecipeGuard();
   #batch: WriteRequest | undefined;
 
   constructor(owner: WritingOwner) {
     this.#owner = owner;
-    this.#mutators = new Mutators(owner);
+    this.#mutators = new Mutators(owner, this.#recipes);
     const { storage } = owner;
     this.keeper = storage && new Keeper(storage, { writes: this, owner });
   }
@@ -48,7 +57,7 @@ export class Writes implements Writing {
     recipe: Recipe<never, unknown>,
     options: WriteOptions,
   ): Promise<ClientWritten> {
-    const entry = new PendingEntry(recipeStep(recipe));
+    const entry = new PendingEntry(this.#recipes.wrap(recipeStep(recipe)));
     return this.#writeNew(this.#of(store), entry, options);
   }
 
@@ -87,8 +96,7 @@ export class Writes implements Writing {
     args: unknown,
     { store, ...options }: MutateOptions,
   ): Promise<ClientWritten> {
-    const known = { store: true, ...KNOWN } as const;
-    checkOptions<MutateOptions>(`run mutator "${name}"`, options, known);
+    checkWriteOptions(`run mutator "${name}"`, options);
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
@@ -143,7 +151,8 @@ export class Writes implements Writing {
   }
 
   batch(run: () => void, options: WriteOptions): Promise<void> {
-    checkOptions("batch writes", options, KNOWN);
+    this.#recipes.refuseWithin();
+    checkWriteOptions("batch writes", options);
     const request = this.#batch = new WriteRequest(options.policy);
     let written: Promise<void>;
     try {
@@ -160,22 +169,42 @@ export class Writes implements Writing {
   }
 
   guess(
-    pending: PendingRequest,
     guesses: ReadonlyMap<Subscription, (state: never) => unknown>,
-  ): void {
-    for (const [subscription, guess] of guesses) {
-      const entry = new PendingEntry((state) => guessStep(state, guess), {
-        isGuess: true,
-      });
-      entry.request = pending;
-      this.#of(subscription).add(entry);
-    }
-    const end = () => {
-      for (const store of guesses.keys()) this.#of(store).drop(pending);
+  ): ShownGuess {
+    this.#recipes.refuseWithin();
+    // In the place of the call, which is not to be made where a guess throws.
+    const placeholder: PendingRequest = {
+      number: undefined,
+      answer: new Deferred(),
+    };
+    const entries: PendingEntry[] = [];
+    const drop = (request: PendingRequest) => {
+      for (const store of guesses.keys()) this.#of(store).drop(request);
       this.#owner.changed(guesses.keys());
     };
-    pending.answer.promise.then(end, end);
+    try {
+      for (const [subscription, guess] of guesses) {
+        const step = (state: Json) => guessStep(state, guess);
+        const entry = new PendingEntry(this.#recipes.wrap(step), {
+          isGuess: true,
+        });
+        entry.request = placeholder;
+        entries.push(entry);
+        this.#of(subscription).add(entry);
+      }
+    } catch (error) {
+      drop(placeholder);
+      throw error;
+    }
     this.#owner.changed(guesses.keys());
+    return {
+      follow: (pending) => {
+        for (const entry of entries) entry.request = pending;
+        const end = () => drop(pending);
+        pending.answer.promise.then(end, end);
+      },
+      takeBack: () => drop(placeholder),
+    };
   }
 
   #of(subscription: Subscription): StoreWrites {
@@ -201,7 +230,7 @@ export class Writes implements Writing {
     entry: PendingEntry,
     options: WriteOptions,
   ): Promise<ClientWritten> {
-    checkOptions(`write to store "${store.name}"`, options, KNOWN);
+    checkWriteOptions(`write to store "${store.name}"`, options);
     return this.#request(options, (request) => request.add(store, entry));
   }
 
@@ -209,8 +238,17 @@ export class Writes implements Writing {
     options: WriteOptions,
     add: (request: WriteRequest) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
-    if (this.#batch) return add(this.#batch);
-    const request = new WriteRequest(options.policy);
+    this.#recipes.refuseWithin();
+    const { policy } = options;
+    if (this.#batch) {
+      if (policy === undefined || policy === this.#batch.policy) {
+        return add(this.#batch);
+      }
+      throw new TypeError(
+        `Cannot write with policy "${policy}" in a batch that has "${this.#batch.policy}": give it to batch()`,
+      );
+    }
+    const request = new WriteRequest(policy);
     const written = add(request);
     // It tells its result itself.
     this.#queue(request).catch(() => {});
@@ -246,4 +284,17 @@ export class Writes implements Writing {
     done.catch(() => {});
     return done;
   }
+}
+
+function checkWriteOptions(action: string, options: WriteOptions): void {
+  checkOptions<WriteOptions>(action, options, KNOWN);
+  const { policy } = options;
+  const isKnown = policy === undefined || policy === "rebase" ||
+    policy === "expectVersion";
+  if (isKnown) return;
+  throw new TypeError(
+    `Cannot ${action}: its policy is "rebase" or "expectVersion", not ${
+      shown(policy)
+    }`,
+  );
 }

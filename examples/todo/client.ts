@@ -5,10 +5,11 @@
  *
  * @module
  */
+import process from "node:process";
 import { createClient } from "@headwater/sync/client";
 import type { Finished, Room, Todos } from "./state.ts";
 
-const [url = "ws://localhost:4400", text = "Ship it"] = Deno.args;
+const [url = "ws://localhost:4400", text = "Ship it"] = process.argv.slice(2);
 const client = createClient(url, { rpcTimeoutMs: 5_000 });
 
 client.on("connected", ({ clientId }) => console.log(`I am ${clientId}`));

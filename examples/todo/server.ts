@@ -1,16 +1,18 @@
 /**
  * A shared todo list, and rooms to talk in.
  *
- * Run it by `deno run -A examples/todo/server.ts`; `PORT` and `TODO_KV` change
- * where it listens and where it keeps its state.
+ * Run it by `deno run -A examples/todo/server.ts`, or on Node, from 22.18 on, by
+ * `node server.ts`; `PORT` and `TODO_KV` change where it listens and where it keeps
+ * its state.
  *
  * @module
  */
+import process from "node:process";
 import { createServer } from "@headwater/sync/server";
 import type { Room, Todos } from "./state.ts";
 
 const server = createServer({
-  kv: Deno.env.get("TODO_KV") ?? ".headwater/todo.db",
+  kv: process.env["TODO_KV"] ?? ".headwater/todo.db",
 });
 
 const todos = server.createStore<Todos>("Todos", { items: [] });
@@ -48,8 +50,8 @@ server.on("connection", (clientId) => console.log(`${clientId} is here`));
 server.on("disconnect", (clientId) => console.log(`${clientId} has left`));
 server.on("error", (error) => console.log(`Failed: ${error.message}`));
 
-await server.listen({ port: Number(Deno.env.get("PORT") ?? 4400) });
+await server.listen({ port: Number(process.env["PORT"] ?? 4400) });
 console.log(`Todos at ws://localhost:${server.port}`);
 
-Deno.addSignalListener("SIGTERM", () => void server.close());
-Deno.addSignalListener("SIGINT", () => void server.close());
+process.once("SIGTERM", () => void server.close());
+process.once("SIGINT", () => void server.close());

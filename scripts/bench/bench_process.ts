@@ -36,16 +36,25 @@ export class BenchProcess implements AsyncDisposable {
     } = {},
   ): Promise<BenchProcess> {
     const path = fileURLToPath(import.meta.resolve(`./${script}`));
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "-A",
-        "--no-check",
-        `--config=${CONFIG}`,
-        ...flags,
-        path,
-        JSON.stringify(options),
-      ],
+    return await BenchProcess.startProgram(Deno.execPath(), [
+      "run",
+      "-A",
+      "--no-check",
+      `--config=${CONFIG}`,
+      ...flags,
+      path,
+      JSON.stringify(options),
+    ], env);
+  }
+
+  /** Runs any program that takes commands as the scripts of this folder do. */
+  static async startProgram(
+    program: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<BenchProcess> {
+    const child = new Deno.Command(program, {
+      args: [...args],
       env,
       stdin: "piped",
       stdout: "piped",

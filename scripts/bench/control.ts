@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { writeSync } from "node:fs";
+import process from "node:process";
 import { setImmediate } from "node:timers";
 
 /** What a server under test can be told to do, by name. */
@@ -18,9 +20,8 @@ export async function takeCommands(
 ): Promise<void> {
   write({ id: 0, result: ready });
   let rest = "";
-  for await (
-    const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())
-  ) {
+  process.stdin.setEncoding("utf8");
+  for await (const text of process.stdin) {
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) void run(commands, line);
@@ -48,7 +49,7 @@ async function run(commands: Commands, line: string): Promise<void> {
 function write(answer: object): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(answer)}\n`);
   for (let at = 0; at < bytes.length;) {
-    at += Deno.stdout.writeSync(bytes.subarray(at));
+    at += writeSync(process.stdout.fd, bytes.subarray(at));
   }
 }
 

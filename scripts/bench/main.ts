@@ -17,6 +17,7 @@ import { contention } from "./contention.ts";
 import { fanout } from "./fanout.ts";
 import { hotStore } from "./hot_store.ts";
 import { manyServers } from "./many_servers.ts";
+import { node } from "./node.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
 import { slowReader } from "./slow_reader.ts";
@@ -35,6 +36,7 @@ const SCENARIOS: readonly Scenario[] = [
   twoServers,
   manyServers,
   contention,
+  node,
 ];
 
 const { values, positionals } = readArgs();

@@ -6,14 +6,9 @@
  *
  * @module
  */
-import {
-  encodeFrame,
-  encodeJson,
-  encodeSnapshot,
-} from "../../protocol/codec.ts";
-import type { Json } from "../../protocol/value.ts";
+import { encodeJson } from "../../protocol/codec.ts";
 import { Pump, takeCommands } from "./control.ts";
-import { makeBoard } from "./states.ts";
+import { RawBoard } from "./raw_board.ts";
 
 /** Options of the script. */
 export interface RawServer {
@@ -24,27 +19,12 @@ export interface RawServer {
 }
 
 const { items, kv: path } = JSON.parse(Deno.args[0] ?? "{}") as RawServer;
-const board = makeBoard(items);
+const board = new RawBoard(items);
 const kv = path === undefined ? undefined : await Deno.openKv(path);
 const sockets = new Set<WebSocket>();
-let version = 0;
-let snapshot: { version: number; frame: Uint8Array<ArrayBuffer> } | undefined;
 
 async function changeItem(): Promise<void> {
-  const index = (++version * 7) % board.items.length;
-  board.items[index]!.n = version;
-  const patch = [{
-    op: "replace",
-    path: ["items", index, "n"],
-    value: version,
-  }] as const;
-  const frame = encodeFrame({
-    type: "patch",
-    store: 1,
-    from: version - 1,
-    version,
-    patch,
-  });
+  const { version, frame } = board.change();
   if (kv) {
     await kv.atomic()
       .set(["head"], encodeJson({ v: version }))
@@ -52,18 +32,6 @@ async function changeItem(): Promise<void> {
       .commit();
   }
   for (const socket of sockets) socket.send(frame);
-}
-
-function snapshotFrame(): Uint8Array<ArrayBuffer> {
-  if (snapshot?.version !== version) {
-    const ids = { epoch: "0123456789abcdef", writer: "0123456789abcdef" };
-    const frame = encodeSnapshot(
-      { type: "snap", store: 1, name: "Board", version, ...ids },
-      encodeJson(board as unknown as Json), // an interface has no index signature
-    );
-    snapshot = { version, frame };
-  }
-  return snapshot.frame;
 }
 
 const server = Deno.serve(
@@ -75,7 +43,7 @@ const server = Deno.serve(
     socket.binaryType = "arraybuffer";
     // The one message that a client sends asks for the state.
     socket.onmessage = () => {
-      socket.send(snapshotFrame());
+      socket.send(board.snapshot());
       sockets.add(socket);
     };
     socket.onclose = socket.onerror = () => void sockets.delete(socket);

@@ -73,6 +73,11 @@ export class Bench {
     return `${this.#folder}/${++this.#files}.db`;
   }
 
+  /** A path for a folder that is not there yet. */
+  newFolder(): string {
+    return `${this.#folder}/${++this.#files}`;
+  }
+
   /** Starts a Headwater server. */
   startServer(options: Partial<ServerUnderTest> = {}): Promise<BenchProcess> {
     return BenchProcess.start(

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { createServer, type Server } from "@headwater/sync/server";
@@ -155,7 +156,7 @@ function collectGarbage(): void {
   for (let round = 0; round < 3; round++) collect();
 }
 
-const options = JSON.parse(Deno.args[0] ?? "{}") as ServerUnderTest;
+const options = JSON.parse(process.argv[2] ?? "{}") as ServerUnderTest;
 const servers = Array.from(
   { length: options.servers ?? 1 },
   () => new Stores(options),
@@ -174,7 +175,7 @@ await takeCommands({
   changePagesAtRate: ({ hz, count }) =>
     atRate(() => first.changePage(), Number(hz), Number(count)),
   collect: collectGarbage,
-  memory: () => Deno.memoryUsage().rss,
+  memory: () => process.memoryUsage().rss,
   state: ({ name }) => first.state(String(name)),
 }, { ports });
 await Promise.all(servers.map((server) => server.close()));

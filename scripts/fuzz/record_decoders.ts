@@ -24,12 +24,10 @@ import {
 } from "../../server/log/keys.ts";
 import { encodePast, readPast } from "../../server/log/past.ts";
 import { readStore } from "../../server/log/reader.ts";
-import {
-  corrupt,
-  encodeBlobRef,
-  encodeEntry,
-  encodeHead,
-} from "../../server/log/records.ts";
+import { encodeBlobRef } from "../../server/log/blob_ref.ts";
+import { encodeHead } from "../../server/log/head.ts";
+import { encodeEntry } from "../../server/log/log_entry.ts";
+import { corrupt } from "../../server/log/record.ts";
 import { Sessions } from "../../server/sessions.ts";
 import {
   decodeInterest,

@@ -14,13 +14,9 @@ import {
   type StoreId,
 } from "../../server/log/keys.ts";
 import { WriteNumbers } from "../../server/log/numbers.ts";
-import {
-  encodeBlobRef,
-  encodeEntry,
-  encodeHead,
-  type Head,
-  type LogEntry,
-} from "../../server/log/records.ts";
+import { encodeBlobRef } from "../../server/log/blob_ref.ts";
+import { encodeHead, type Head } from "../../server/log/head.ts";
+import { encodeEntry, type LogEntry } from "../../server/log/log_entry.ts";
 import type { Planted } from "./planted_kv.ts";
 
 const EPOCH = "e1Kx";

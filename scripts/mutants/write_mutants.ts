@@ -78,6 +78,46 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "a conflict is told before what it is about",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "const written = isBehind ? this.#positionsOf(parts) : [];",
+        replace: "void isBehind; const written: WrittenTo[] = [];",
+      },
+    ],
+  },
+  {
+    name: "the writes of a client are made in any order",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "await before;",
+        replace: "void before;",
+      },
+    ],
+  },
+  {
+    name: "a client's write that is sent again is taken for a new one",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "const { resent: isResent = false } = frame;",
+        replace: "const isResent = false;",
+      },
+    ],
+  },
+  {
+    name: "the refusal of a client's write that is sent again is forgotten",
+    edits: [
+      {
+        file: "server/writes.ts",
+        find: "forgetsRefusal: !isResent",
+        replace: "forgetsRefusal: true",
+      },
+    ],
+  },
+  {
     name: "a batch is committed one by one",
     edits: [
       {
@@ -92,7 +132,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "the interceptor does not see what clients write",
     edits: [
       {
-        file: "server/stores/commit_queue.ts",
+        file: "server/stores/batch.ts",
         find: "const guarded = this.#guard(state, made, source.writer);",
         replace:
           "const guarded = source.forgetsRefusal === undefined ? this.#guard(state, made, source.writer) : made;",

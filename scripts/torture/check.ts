@@ -15,12 +15,10 @@ import {
   type ReadStore,
   readStore,
 } from "../../server/log/reader.ts";
-import {
-  decodeRecord,
-  type Head,
-  type LogEntry,
-  type Mutation,
-} from "../../server/log/records.ts";
+import type { Head } from "../../server/log/head.ts";
+import type { LogEntry } from "../../server/log/log_entry.ts";
+import type { Mutation } from "../../server/log/mutation.ts";
+import { decodeRecord } from "../../server/log/record.ts";
 import type { Kv } from "../../server/ports.ts";
 import type { AccountData, Breach, BreachKind } from "./account.ts";
 import { findLeftovers } from "./leftovers.ts";

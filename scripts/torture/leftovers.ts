@@ -9,7 +9,8 @@ import {
   pendingPrefix,
 } from "../../server/log/keys.ts";
 import { listHeads } from "../../server/log/reader.ts";
-import { decodeBlobRef, snapshotsOf } from "../../server/log/records.ts";
+import { decodeBlobRef } from "../../server/log/blob_ref.ts";
+import { snapshotsOf } from "../../server/log/head.ts";
 import type { Kv, KvKey } from "../../server/ports.ts";
 
 const NAMESPACE = "default";

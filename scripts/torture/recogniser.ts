@@ -6,12 +6,9 @@
  */
 import { decodeFeedHead } from "../../server/log/event_record.ts";
 import { lastString } from "../../server/log/keys.ts";
-import {
-  decodeBlobRef,
-  decodeHead,
-  decodeRecord,
-  type Head,
-} from "../../server/log/records.ts";
+import { decodeBlobRef } from "../../server/log/blob_ref.ts";
+import { decodeHead, type Head } from "../../server/log/head.ts";
+import { decodeRecord } from "../../server/log/record.ts";
 import type { KvEntry, KvKey } from "../../server/ports.ts";
 import type { AtomicKind } from "./points.ts";
 import type { AtomicParts } from "./watched_kv.ts";

@@ -18,7 +18,7 @@ import {
   fields,
   text,
   uint,
-} from "./records.ts";
+} from "./record.ts";
 
 /** What a call gave, and in which versions its writes are. */
 export interface RecordedAnswer {

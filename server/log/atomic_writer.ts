@@ -21,7 +21,7 @@ import { decodeSlot } from "./feed_slot.ts";
 import { newId } from "./ids.ts";
 import { headKey, slotKey } from "./keys.ts";
 import { inTime, pause } from "./patience.ts";
-import { decodeHead } from "./records.ts";
+import { decodeHead } from "./head.ts";
 
 /** What a writer of atomics needs. */
 export interface AtomicOptions {

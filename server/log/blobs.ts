@@ -21,24 +21,19 @@ import {
   pendingPrefix,
   type StoreId,
 } from "./keys.ts";
-import {
-  type BlobRef,
-  corrupt,
-  decodeRecord,
-  encodeRecord,
-  text,
-} from "./records.ts";
+import type { BlobRef } from "./blob_ref.ts";
+import { corrupt, decodeRecord, encodeRecord, text } from "./record.ts";
 import { newId } from "./ids.ts";
 
 /** A KV value holds 64 KiB; the rest is room for its own overhead. */
-export const CHUNK_BYTES = 60 * 1024;
+export const CHUNK_BYTES: number = 60 * 1024;
 /** An atomic holds 800 KiB with keys; the rest is margin. */
-export const ATOMIC_BYTES = 700 * 1024;
+export const ATOMIC_BYTES: number = 700 * 1024;
 /** Keys of one atomic; Deno KV takes 1,000. */
 export const ATOMIC_KEYS = 500;
 
 /** A blob whose writer is that long without its flip is taken for abandoned. */
-export const BLOB_GRACE_MS = 10 * 60 * 1000;
+export const BLOB_GRACE_MS: number = 10 * 60 * 1000;
 
 /** A blob that was written and waits for the commit that makes it reachable. */
 export interface PendingBlob {

@@ -25,18 +25,13 @@ import {
   slotKey,
   type StoreId,
 } from "./keys.ts";
-import {
-  type BlobRef,
-  encodeBlobRef,
-  encodeHead,
-  encodeRecord,
-  entryVersion,
-  type Head,
-  type LogEntry,
-} from "./records.ts";
+import { type BlobRef, encodeBlobRef } from "./blob_ref.ts";
+import { encodeHead, type Head } from "./head.ts";
+import { entryVersion, type LogEntry } from "./log_entry.ts";
+import { encodeRecord } from "./record.ts";
 
 /** Feed slots and feed heads live so long; a server that was away longer checks heads. */
-export const FEED_MS = 10 * 60 * 1000;
+export const FEED_MS: number = 10 * 60 * 1000;
 /** An entry up to this size rides in the feed; a larger one is read from the log. */
 const FEED_ENTRY_BYTES = 16 * 1024;
 /** A slot is one KV value: what does not fit beside the others is read from the log, too. */

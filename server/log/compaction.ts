@@ -17,12 +17,8 @@ import {
   type StoreId,
 } from "./keys.ts";
 import type { WriteNumbers } from "./numbers.ts";
-import {
-  decodeBlobRef,
-  type Head,
-  type SnapshotRef,
-  snapshotsOf,
-} from "./records.ts";
+import { decodeBlobRef } from "./blob_ref.ts";
+import { type Head, type SnapshotRef, snapshotsOf } from "./head.ts";
 
 /**
  * How much of a store's past is kept at least: whichever is least. It begins with a

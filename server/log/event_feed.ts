@@ -14,7 +14,7 @@ import { bellKey, feedKey, slotKey } from "./keys.ts";
 import { inTime, pause } from "./patience.ts";
 
 /** Bytes of the events of one slot: with its header it has to fit into one value. */
-export const SLOT_EVENT_BYTES = 56 * 1024;
+export const SLOT_EVENT_BYTES: number = 56 * 1024;
 /** Events of one slot: their lengths stand in its header. */
 export const SLOT_EVENTS = 1_000;
 /** Who has not read a slot by then is late anyway. */

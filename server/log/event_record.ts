@@ -12,7 +12,7 @@ import {
   list,
   text,
   uint,
-} from "./records.ts";
+} from "./record.ts";
 
 /** Whom an event is for: who fits all that is given. */
 export interface EventAudience {

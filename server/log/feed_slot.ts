@@ -6,15 +6,8 @@
 import { encodeJson } from "../../protocol/codec.ts";
 import type { Json } from "../../protocol/value.ts";
 import { decodeEvent, type SentEvent } from "./event_record.ts";
-import {
-  corrupt,
-  decodeEntry,
-  decodeRecord,
-  list,
-  type LogEntry,
-  text,
-  uint,
-} from "./records.ts";
+import { decodeEntry, type LogEntry } from "./log_entry.ts";
+import { corrupt, decodeRecord, list, text, uint } from "./record.ts";
 
 /** What a feed slot says of one store. */
 export interface FeedItem {

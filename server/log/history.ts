@@ -14,15 +14,10 @@ import type { Kv } from "../ports.ts";
 import { readBlob } from "./blobs.ts";
 import { lastNumber, logKey, type StoreId } from "./keys.ts";
 import { readEntry, readSteadily } from "./reader.ts";
-import {
-  corrupt,
-  entryVersion,
-  type Head,
-  type LogEntry,
-  type Mutation,
-  type SnapshotRef,
-  snapshotsOf,
-} from "./records.ts";
+import { type Head, type SnapshotRef, snapshotsOf } from "./head.ts";
+import { entryVersion, type LogEntry } from "./log_entry.ts";
+import type { Mutation } from "./mutation.ts";
+import { corrupt } from "./record.ts";
 
 /** A version, or what was the newest one at a time. */
 export type Moment = number | {

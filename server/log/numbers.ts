@@ -6,16 +6,9 @@
  * @module
  */
 import type { Json } from "../../protocol/value.ts";
-import {
-  list,
-  type Mutation,
-  type Origin,
-  type Refusal,
-  refusalFromJson,
-  refusalToJson,
-  text,
-  uint,
-} from "./records.ts";
+import type { Mutation, Origin } from "./mutation.ts";
+import { list, text, uint } from "./record.ts";
+import { type Refusal, refusalFromJson, refusalToJson } from "./refusal.ts";
 
 /** What is remembered of a write that was seen. */
 export interface Recorded {
@@ -192,7 +185,7 @@ export class WriteNumbers {
   }
 
   /** The table that {@linkcode WriteNumbers.toJson} made. */
-  static fromJson(json: Json, cutMs = -Infinity): WriteNumbers {
+  static fromJson(json: Json, cutMs: number = -Infinity): WriteNumbers {
     const numbers = new WriteNumbers();
     numbers.#cutMs = cutMs;
     for (const row of list(json)) {

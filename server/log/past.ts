@@ -12,7 +12,7 @@
 import type { Kv } from "../ports.ts";
 import { pastKey, type StoreId } from "./keys.ts";
 import { WriteNumbers } from "./numbers.ts";
-import { decodeRecord, encodeRecord, uint } from "./records.ts";
+import { decodeRecord, encodeRecord, uint } from "./record.ts";
 
 /** A KV value holds 64 KiB; the rest is margin. */
 const PAST_BYTES = 60 * 1024;

@@ -27,15 +27,10 @@ import {
 } from "./keys.ts";
 import { WriteNumbers } from "./numbers.ts";
 import { readPast } from "./past.ts";
-import {
-  corrupt,
-  decodeBlobRef,
-  decodeEntry,
-  decodeHead,
-  entryVersion,
-  type Head,
-  type LogEntry,
-} from "./records.ts";
+import { decodeBlobRef } from "./blob_ref.ts";
+import { decodeHead, type Head } from "./head.ts";
+import { decodeEntry, entryVersion, type LogEntry } from "./log_entry.ts";
+import { corrupt } from "./record.ts";
 
 /** How often a read starts over because a compaction overtook it. */
 const ATTEMPTS = 8;

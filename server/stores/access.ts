@@ -3,27 +3,18 @@
  *
  * @module
  */
-import {
-  type ErrorCode,
-  HeadwaterError,
-  LimitError,
-} from "../../protocol/errors.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName } from "../../protocol/value.ts";
 import type { CallScope, CallScopes } from "../call_scope.ts";
 import type { StoreId } from "../log/keys.ts";
-import {
-  type Changer,
-  type MutationSource,
-  repeat,
-  type Settled,
-  type Written,
-} from "./commit_queue.ts";
+import type { Changer, MutationSource, Settled, Written } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import { hookOf, inHookError } from "./hooks.ts";
+import { noteWritten, NumberedWrites } from "./numbered_writes.ts";
 import type { Creation } from "./opener.ts";
 import type { StoreRegistry } from "./registry.ts";
 import type { Store } from "./store.ts";
-import { SERVER_WRITER, type Writer } from "./writer.ts";
+import type { Writer } from "./writer.ts";
 
 /** How often a write begins again because its store was deleted under it. */
 const ATTEMPTS = 4;
@@ -35,6 +26,7 @@ export class StoreAccess {
   readonly #scopes: CallScopes;
   readonly #namespace: string;
   readonly #nameLength: number;
+  readonly #writes: NumberedWrites;
 
   /** Access to the stores of one namespace. */
   constructor(
@@ -51,6 +43,7 @@ export class StoreAccess {
     this.#scopes = scopes;
     this.#namespace = namespace;
     this.#nameLength = nameLength;
+    this.#writes = new NumberedWrites({ registry, scopes });
   }
 
   /** The id of a full name. */
@@ -102,7 +95,7 @@ export class StoreAccess {
     writer?: Writer,
   ): Promise<Written> {
     const id = this.idOf(name);
-    const { scope, source } = this.#source(id);
+    const { scope, source } = this.#writes.source(id);
     const { version, value } = await this.write(id, change, {
       scope,
       source: writer ? { ...source, writer } : source,
@@ -120,7 +113,7 @@ export class StoreAccess {
       queued?: (() => void) | undefined;
     },
   ): Promise<Settled & { readonly epoch?: string }> {
-    return await this.#once(
+    return await this.#writes.once(
       id,
       source,
       () => this.#mutate(id, () => change, { scope, source, queued }),
@@ -138,8 +131,8 @@ export class StoreAccess {
   ): Promise<Written | undefined> {
     const id = this.idOf(name);
     // Numbered at once, as what else the call writes meanwhile must not take its number.
-    const { scope, source } = this.#source(id);
-    return await this.#once(id, source, async () => {
+    const { scope, source } = this.#writes.source(id);
+    return await this.#writes.once(id, source, async () => {
       // As in reset(): a call creates it where it is missing.
       if (!scope && !await this.find(id.name)) return undefined;
       return await this.#mutate(id, prepare, { scope, source });
@@ -160,7 +153,7 @@ export class StoreAccess {
     // Numbered at once, as what else the call writes meanwhile must not take their numbers.
     const parts = changes.map(({ name, change, writer }) => {
       const id = this.idOf(name);
-      const { scope, source } = this.#source(id);
+      const { scope, source } = this.#writes.source(id);
       return {
         id,
         change,
@@ -179,7 +172,7 @@ export class StoreAccess {
         return { version: settled.version, value: settled.value };
       });
     } catch (error) {
-      throw this.#scopes.current()?.isResent ? inDoubt(error) : error;
+      throw this.#writes.notMade(error);
     }
   }
 
@@ -187,12 +180,12 @@ export class StoreAccess {
   async delete(name: string): Promise<boolean> {
     const id = this.idOf(name);
     this.#refuseInHook("delete", id);
-    const { source } = this.#source(id);
+    const { source } = this.#writes.source(id);
     const registry = await this.#registry();
     const found = await registry.find(id);
     // Asked when the store is found: else a call that is run again, or twice at once,
     // would delete the next life of the store.
-    if (await this.#madeBefore(id, source)) return true;
+    if (await this.#writes.madeBefore(id, source)) return true;
     if (!found) return false;
     const isDeleted = await registry.end(found, async (store) => {
       try {
@@ -207,7 +200,7 @@ export class StoreAccess {
         throw error;
       }
     });
-    return isDeleted ?? await this.#madeBefore(id, source) !== undefined;
+    return isDeleted ?? await this.#writes.madeBefore(id, source) !== undefined;
   }
 
   /**
@@ -220,9 +213,9 @@ export class StoreAccess {
   ): Promise<boolean> {
     const id = this.idOf(name);
     this.#refuseInHook("create", id);
-    const { scope, source } = this.#source(id);
+    const { scope, source } = this.#writes.source(id);
     const registry = await this.#registry();
-    const created = await this.#once(id, source, async () => {
+    const created = await this.#writes.once(id, source, async () => {
       for (;;) {
         const made = await registry.create(id, { initial, ttlMs, source });
         if (made) {
@@ -257,9 +250,9 @@ export class StoreAccess {
     const id = this.idOf(name);
     this.#refuseInHook("reset", id);
     // Numbered like any write, at once: a call that is run again must not reset again.
-    const { scope, source } = this.#source(id);
+    const { scope, source } = this.#writes.source(id);
     const registry = await this.#registry();
-    if (await this.#madeBefore(id, source)) return;
+    if (await this.#writes.madeBefore(id, source)) return;
     const initial = registry.initialOf(id);
     const reset: Changer = () => ({
       state: initial,
@@ -284,20 +277,6 @@ export class StoreAccess {
   #refuseInHook(action: string, id: StoreId): void {
     const hook = hookOf(this.#scopes, id);
     if (hook) throw inHookError(action, hook);
-  }
-
-  /** Runs `write`, unless the call has made that write to a life of the store that has ended. */
-  async #once<W>(
-    id: StoreId,
-    source: MutationSource,
-    write: () => Promise<W>,
-  ): Promise<W | Written> {
-    try {
-      // Asked first: opening the store could begin another life of it.
-      return await this.#madeBefore(id, source) ?? await write();
-    } catch (error) {
-      throw source.isResent ? inDoubt(error) : error;
-    }
   }
 
   async #mutate(
@@ -328,60 +307,7 @@ export class StoreAccess {
       }
     }
   }
-
-  /** What a write gave that was made to a life of the store which has ended. */
-  async #madeBefore(
-    id: StoreId,
-    { origin, isResent }: MutationSource,
-  ): Promise<Settled | undefined> {
-    if (!isResent || !origin) return undefined;
-    const recorded = await (await this.#registry()).findPast(id, origin);
-    if (!recorded) return undefined;
-    const known = repeat(recorded);
-    if ("error" in known) throw known.error;
-    this.#scopes.current()?.wrotePast(id);
-    return known.written;
-  }
-
-  /** Who writes to the store now, and the number of that write. */
-  #source(id: StoreId): { scope?: CallScope; source: MutationSource } {
-    const scope = this.#scopes.current();
-    if (!scope) return { source: { writer: SERVER_WRITER } };
-    const { writer, isResent } = scope;
-    return {
-      scope,
-      source: { origin: scope.nextOrigin(id), writer, isResent },
-    };
-  }
 }
 
 /** Leaves a store as it is, and says so. */
 const nothing: Changer = (state) => ({ state, patch: [], value: false });
-
-/** The caller's subscriptions have to show it before there is an answer. */
-function noteWritten(
-  scope: CallScope | undefined,
-  { id, epoch }: Pick<Store, "epoch" | "id">,
-  { version, isPast }: Settled,
-): void {
-  if (isPast) scope?.wrotePast(id);
-  else scope?.wrote({ id, epoch, version });
-}
-
-/** Errors of a write that was not made now, whatever became of it before. */
-export const NOT_NOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "unavailable",
-  "closed",
-  "store_deleted",
-  "store_unreadable",
-]);
-
-/** A write of a call that is run again may have been made the first time, though not now. */
-function inDoubt(error: unknown): unknown {
-  if (!(error instanceof HeadwaterError)) return error;
-  const { code, message, path, data, outcome } = error;
-  const isRecorded = !NOT_NOW.has(code) && !(error instanceof LimitError);
-  if (outcome !== "notApplied" || isRecorded) return error;
-  const options = { path, data, cause: error, outcome: "unknown" } as const;
-  return new HeadwaterError(code, message, options);
-}

@@ -11,9 +11,9 @@ import {
   type ReadStore,
   readStore,
 } from "../log/reader.ts";
-import type { LogEntry } from "../log/records.ts";
+import type { LogEntry } from "../log/log_entry.ts";
 import type { Kv } from "../ports.ts";
-import type { Position } from "./fanout.ts";
+import type { Position } from "./recent_patches.ts";
 
 /** What a look at the KV found. */
 export type News =

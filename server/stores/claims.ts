@@ -7,7 +7,7 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { newId } from "../log/ids.ts";
-import { decodeRecord, encodeRecord, text } from "../log/records.ts";
+import { decodeRecord, encodeRecord, text } from "../log/record.ts";
 import type { Clock, Kv, KvEntry, KvKey, Random, Timer } from "../ports.ts";
 import { Pauses } from "./pauses.ts";
 

@@ -11,8 +11,8 @@ import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
 import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Origin } from "../log/records.ts";
-import type { ChangeContext, Changer, RecentMutation } from "./commit_queue.ts";
+import type { Origin } from "../log/mutation.ts";
+import type { ChangeContext, Changer, RecentMutation } from "./change.ts";
 
 /** How a write is to be taken. */
 export interface WriteTerms {

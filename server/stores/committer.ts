@@ -5,36 +5,28 @@
  * @module
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
-import type { CommitResult } from "../log/atomic_writer.ts";
 import type { StoreCommit } from "../log/commit.ts";
 import type { History } from "../log/compaction.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
-import type { Recorded } from "../log/numbers.ts";
-import { encodePast } from "../log/past.ts";
+import { entryVersion } from "../log/log_entry.ts";
 import type { Participant } from "../log/participant.ts";
-import {
-  entryVersion,
-  type Mutation,
-  type TogetherRef,
-} from "../log/records.ts";
+import { encodePast } from "../log/past.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
-import {
-  type Batch,
-  type Changer,
-  CommitQueue,
-  type Guard,
-  type HeldMutation,
-  type Hold,
-  type MutationSource,
-  type QueueLimits,
-  type Settled,
-  type Written,
-} from "./commit_queue.ts";
+import type { Batch } from "./batch.ts";
+import type {
+  Changer,
+  Guard,
+  MutationSource,
+  Settled,
+  Written,
+} from "./change.ts";
+import { CommitQueue, type QueueLimits } from "./commit_queue.ts";
 import { Compactor } from "./compactor.ts";
 import { Doubt } from "./doubt.ts";
 import type { Follower } from "./follower.ts";
 import type { Fork } from "./fork.ts";
+import { type HeldResult, HeldStore } from "./held_store.ts";
 import type { StoreMemory } from "./store_memory.ts";
 import { StoreWriter } from "./store_writer.ts";
 
@@ -66,13 +58,6 @@ export interface CommitterParts {
   readonly end: (reason: HeadwaterError) => void;
 }
 
-/** What became of a commit by whoever holds the store. */
-export type HeldResult = CommitResult | {
-  readonly ok: false;
-  /** It may have taken effect, or may still do so. */
-  readonly isInDoubt: boolean;
-};
-
 /** See the module's documentation. */
 export class Committer implements Participant {
   readonly #id: StoreId;
@@ -87,6 +72,7 @@ export class Committer implements Participant {
   readonly #compactor: Compactor;
   readonly #writer: StoreWriter;
   readonly #doubt: Doubt;
+  #held: HeldStore | undefined;
   #batch: Batch | undefined;
   /** The KV said so while a commit was in flight, of which it is not known yet if it came before. */
   #isGone = false;
@@ -124,6 +110,11 @@ export class Committer implements Participant {
     return this.#isGone;
   }
 
+  /** The store, for whoever holds it; most are never held. */
+  get held(): HeldStore {
+    return this.#held ??= this.#createHeld();
+  }
+
   /** Queues a change; resolves when it is committed and every subscriber's frame is queued. */
   mutate(change: Changer, source: MutationSource): Promise<Settled> {
     const written = this.#queue.push(change, source);
@@ -136,108 +127,6 @@ export class Committer implements Participant {
     const deleted = this.#queue.pushDeletion(source);
     this.#lane.add(this);
     return deleted;
-  }
-
-  /**
-   * @throws {LimitError} if so many wait that nobody may wait to hold the store.
-   */
-  checkHold(): void {
-    this.#queue.checkRoom();
-  }
-
-  /** Waits for what is queued, and keeps its lane from what comes behind that until it is released. */
-  hold(): Hold {
-    const { granted, release } = this.#queue.pushHold();
-    this.#lane.add(this);
-    return {
-      granted,
-      release: () => {
-        release();
-        if (this.hasWork()) this.#lane.add(this);
-      },
-    };
-  }
-
-  /** Lets the lane commit what has to come before whoever holds the store; resolves when it is its turn again. */
-  yieldHold(): Promise<void> {
-    const granted = this.#queue.yieldHold();
-    if (this.hasWork()) this.#lane.add(this);
-    return granted;
-  }
-
-  /** Whether whoever holds the store can commit to it, once it is refreshed. */
-  get isReady(): boolean {
-    const { stamp, head } = this.#memory;
-    return typeof stamp === "string" && head !== undefined &&
-      !this.#hasEnded && !this.#isGone && !this.#fork.isPending;
-  }
-
-  /** Whether a new epoch has to be begun first. */
-  get isForking(): boolean {
-    return this.#fork.isPending;
-  }
-
-  /** What became of a numbered write, if it was seen. */
-  find({ origin, isResent }: MutationSource): Recorded | undefined {
-    return origin && this.#memory.numbers.find(origin, isResent);
-  }
-
-  /** Reads what was committed before this was called, though it is held. */
-  reread(): Promise<void> {
-    return this.#follower.reread();
-  }
-
-  /** Runs mutations of whoever holds the store on a working copy, one in each step but the first. */
-  runHeld(mutations: readonly HeldMutation[]): Generator<undefined, Batch> {
-    return this.#queue.runHeld(mutations, this.#memory.toRunStart());
-  }
-
-  /** A batch of mutations that leave the state as it is. */
-  recordHeld(mutations: readonly Mutation[]): Batch {
-    const start = this.#memory.toRunStart();
-    return { ...start, mutations, sizes: mutations.map(() => 0), outcomes: [] };
-  }
-
-  /** The commit of a batch of whoever holds the store, which must be ready. */
-  prepareHeld(
-    batch: Batch,
-    together: readonly TogetherRef[] | undefined,
-  ): StoreCommit {
-    const { stamp = null, epoch, head } = this.#memory;
-    const base = { id: this.#id, epoch, stamp };
-    if (batch.mutations.length === 0) {
-      return { ...base, head: head ?? null, isCheckOnly: true };
-    }
-    const { expiresAtMs, pastStamp, schema } = this.#memory;
-    return {
-      ...base,
-      ...this.#writer.entryInPlace(head, batch, {
-        epoch,
-        expiresAtMs,
-        pastStamp,
-        schema,
-        ...(together && { together }),
-      }),
-    };
-  }
-
-  /** The commit of that batch is about to be tried. */
-  beginHeld(batch: Batch): void {
-    if (batch.mutations.length === 0) return;
-    // Those who wait for it are told by the holder, and not by the queue.
-    this.#batch = { ...batch, outcomes: [] };
-  }
-
-  /** Takes what became of a commit of whoever holds the store. */
-  settleHeld(commit: StoreCommit, result: HeldResult): void {
-    if (result.ok) {
-      if (!commit.isCheckOnly) this.#committed(commit, result.stamp);
-      return;
-    }
-    if ("isInDoubt" in result && result.isInDoubt && !commit.isCheckOnly) {
-      this.#beginDoubt(commit);
-    }
-    this.#conflicted();
   }
 
   /** Another server wrote to the store, or says that it finds no turn. */
@@ -345,6 +234,27 @@ export class Committer implements Participant {
     this.#beginDoubt(commit);
   }
 
+  #createHeld(): HeldStore {
+    return new HeldStore({
+      id: this.#id,
+      queue: this.#queue,
+      memory: this.#memory,
+      fork: this.#fork,
+      follower: this.#follower,
+      writer: this.#writer,
+      commits: {
+        isOver: () => this.#hasEnded || this.#isGone,
+        wake: () => this.#wake(),
+        begin: (batch) => this.#beginHeld(batch),
+        settle: (commit, result) => this.#settleHeld(commit, result),
+      },
+    });
+  }
+
+  #wake(): void {
+    if (this.hasWork()) this.#lane.add(this);
+  }
+
   #committed(commit: StoreCommit, stamp: string | undefined): void {
     const batch = this.#batch;
     this.#batch = undefined;
@@ -375,6 +285,25 @@ export class Committer implements Participant {
       this.#memory.head!, // take() has set it
       () => this.#memory.encodeSnapshot(),
     );
+  }
+
+  /** The commit of that batch is about to be tried. */
+  #beginHeld(batch: Batch): void {
+    if (batch.mutations.length === 0) return;
+    // Those who wait for it are told by the holder, and not by the queue.
+    this.#batch = { ...batch, outcomes: [] };
+  }
+
+  /** Takes what became of a commit of whoever holds the store. */
+  #settleHeld(commit: StoreCommit, result: HeldResult): void {
+    if (result.ok) {
+      if (!commit.isCheckOnly) this.#committed(commit, result.stamp);
+      return;
+    }
+    if ("isInDoubt" in result && result.isInDoubt && !commit.isCheckOnly) {
+      this.#beginDoubt(commit);
+    }
+    this.#conflicted();
   }
 
   #conflicted(): void {

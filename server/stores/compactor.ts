@@ -23,7 +23,8 @@ import {
   trimLog,
 } from "../log/compaction.ts";
 import { blobPrefix, pendingKey, type StoreId } from "../log/keys.ts";
-import type { BlobRef, SnapshotRef } from "../log/records.ts";
+import type { BlobRef } from "../log/blob_ref.ts";
+import type { SnapshotRef } from "../log/head.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import type { NextHead } from "./store_writer.ts";
 

@@ -7,7 +7,7 @@ import { diffStates } from "../../protocol/diff.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import type { Schema } from "../../protocol/schema.ts";
 import { freezeDeep, type Json } from "../../protocol/value.ts";
-import type { Change } from "./commit_queue.ts";
+import type { Change } from "./change.ts";
 import { shareEqual } from "./restore.ts";
 import { fitState, type StateObject } from "./state.ts";
 

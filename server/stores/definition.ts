@@ -8,109 +8,20 @@ import type { StateRules } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { definedName } from "../defined_name.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
-import type { Guard } from "./commit_queue.ts";
+import type { Guard } from "./change.ts";
 import { conform } from "./conform.ts";
-import {
-  interceptChange,
-  type InterceptContext,
-  type Interceptor,
-} from "./intercept.ts";
+import { interceptChange, type Interceptor } from "./intercept.ts";
 import { fitState, type StateObject, toState } from "./state.ts";
-import type { ViewContext, ViewRules } from "./views.ts";
+import {
+  checkStoreOptions,
+  type CreateHook,
+  type IdleHook,
+  type SelfDestruct,
+  type StoreOptions,
+  type TerminateHook,
+} from "./store_options.ts";
+import type { ViewRules } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
-
-/** Behaviour of the stores of one definition. */
-export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
-  /**
-   * Whether clients may subscribe to a store: all, none, or those for which this
-   * returns true. It is asked before the store is loaded or created, and again
-   * whenever the user behind a connection has changed: who may not any more gets
-   * nothing further of it.
-   *
-   * @default true
-   */
-  readonly read?: boolean | ((context: AccessContext) => boolean);
-  /**
-   * What subscribers see in the place of the state; nothing else of it is sent to
-   * them. Any JSON value.
-   *
-   * - It is made once for each audience and each change (under load, for some changes
-   *   together), however many subscribers there are; what differs is sent.
-   * - It must be synchronous, and depend on nothing but the state and the audience:
-   *   the context is that of one of those who belong to it.
-   * - Clients write to such a store by named mutators, not by patches. A mutator runs on
-   *   the view in the client, and on the state in the server: it has to bear both.
-   * - That the store has changed, and how often, is told in any case, by its version.
-   *
-   * @example Everybody sees their own hand of cards
-   * ```ts
-   * import { createServer } from "@headwater/sync/server";
-   *
-   * await using server = createServer({ kv: ":memory:" });
-   * server.createStore("Game", {
-   *   table: [] as string[],
-   *   hands: {} as Record<string, string[]>,
-   * }, {
-   *   audience: ({ clientId }) => clientId,
-   *   view: ({ table, hands }, { audience }) => ({
-   *     table,
-   *     hand: hands[audience] ?? [],
-   *   }),
-   * });
-   * ```
-   */
-  view?(state: T, context: ViewContext): unknown;
-  /**
-   * Who sees the same: subscribers for whom this returns the same text share a view.
-   * By default each user has one, and each client where there is no user.
-   */
-  audience?(context: AccessContext): string;
-  /**
-   * Whether clients may write to a store, by patches and mutators: all, none, or
-   * those for which this returns true. Functions write in any case.
-   *
-   * @default false
-   */
-  readonly write?: boolean | ((context: AccessContext) => boolean);
-  /** Sees each write before it counts, and may change or drop it; see {@linkcode Interceptor}. */
-  intercept?(
-    updates: Partial<T>,
-    context: InterceptContext<T>,
-  ): Partial<T> | null;
-  /** A store ends by itself so many milliseconds after its creation. */
-  readonly ttlMs?: number;
-  /**
-   * Asked whenever a subscriber has left, with how many are left on all servers, and
-   * when the store was created: where it returns true, the store is deleted.
-   */
-  readonly selfDestruct?: SelfDestruct;
-  /** How much of the past is kept. @default 1,000 versions, 7 days, 16 MiB, whichever is least */
-  readonly history?: Partial<History>;
-}
-
-/** Options of a store whose states are ruled by a contract. */
-export type ContractStoreOptions<T> = Omit<StoreOptions<T>, keyof StateRules>;
-
-/**
- * Called once per life of a store, when it is first subscribed, changed or
- * initialised. What it returns is merged into the initial state. The key is null
- * for a static store.
- */
-export type CreateHook<T> = (
-  key: string | null,
-) => Partial<T> | void | Promise<Partial<T> | void>;
-
-/** Called before a store is reset or deleted; may still read it. */
-export type TerminateHook = (key: string | null) => void | Promise<void>;
-
-/** Called when the last subscriber of a store, on whichever server, has left. */
-export type IdleHook = (key: string | null) => void | Promise<void>;
-
-/** Whether a store is to be deleted now that a subscriber has left. */
-export type SelfDestruct = (
-  clientsLeft: number,
-  createdAt: Date,
-) => boolean | Promise<boolean>;
 
 /** See the module's documentation. */
 export class StoreDefinition {
@@ -138,7 +49,8 @@ export class StoreDefinition {
    * Checks and copies what `createStore` was given.
    *
    * @throws {HeadwaterError} `bad_name`, `bad_value`, or `invalid` by the schema.
-   * @throws {TypeError} if the initial state is of the wrong kind.
+   * @throws {TypeError} if the initial state is of the wrong kind, or an option is; or if
+   * there is no such option.
    * @throws {RangeError} if an option is not a positive number.
    */
   constructor(
@@ -156,6 +68,7 @@ export class StoreDefinition {
         `Cannot create store "${name}": "*" may only stand at the end, after ":"`,
       );
     }
+    checkStoreOptions(name, options);
     const { schema, version = 1 } = this.rules = options;
     const what = `initial state of store "${name}"`;
     const state = toState(initial, what);
@@ -171,18 +84,7 @@ export class StoreDefinition {
     this.selfDestruct = options.selfDestruct;
     this.#read = options.read ?? true;
     this.#write = options.write ?? false;
-    if (typeof this.#read !== "boolean" && typeof this.#read !== "function") {
-      throw new TypeError(
-        `Cannot create store "${name}": read must be true, false or a function`,
-      );
-    }
     const { view, audience } = options;
-    for (const [option, value] of Object.entries({ view, audience })) {
-      if (value === undefined || typeof value === "function") continue;
-      throw new TypeError(
-        `Cannot create store "${name}": ${option} must be a function`,
-      );
-    }
     if (audience && !view) {
       throw new TypeError(
         `Cannot create store "${name}": it has an audience, but no view`,
@@ -268,63 +170,4 @@ export class StoreDefinition {
 /** Whether it can be a key: "Room:*" and "Room:a:*" are names of definitions, and of no store. */
 export function isKey(key: string): boolean {
   return key !== "" && key !== "*" && !key.endsWith(":*");
-}
-
-/** The definitions of a server; complete before anything is loaded. */
-export class Definitions {
-  readonly #static = new Map<string, StoreDefinition>();
-  readonly #dynamic: StoreDefinition[] = [];
-
-  /** Adds one. */
-  add(definition: StoreDefinition): void {
-    const isTaken = definition.isDynamic
-      ? this.#dynamic.some(({ prefix }) => prefix === definition.prefix)
-      : this.#static.has(definition.prefix);
-    if (isTaken) {
-      throw new TypeError(
-        `Cannot create store "${definition.prefix}${
-          definition.isDynamic ? "*" : ""
-        }": it is defined already`,
-      );
-    }
-    if (definition.isDynamic) this.#dynamic.push(definition);
-    else this.#static.set(definition.prefix, definition);
-  }
-
-  /** Whether anything depends on who subscribes, in any of them. */
-  get countSubscribers(): boolean {
-    for (const { countsSubscribers } of this.#static.values()) {
-      if (countsSubscribers) return true;
-    }
-    return this.#dynamic.some(({ countsSubscribers }) => countsSubscribers);
-  }
-
-  /** Whether it is one of these. */
-  has(definition: StoreDefinition): boolean {
-    return definition.isDynamic
-      ? this.#dynamic.includes(definition)
-      : this.#static.get(definition.prefix) === definition;
-  }
-
-  /** Whether anything of them is not the same for all users. */
-  get areForSome(): boolean {
-    for (const { isForSome } of this.#static.values()) {
-      if (isForSome) return true;
-    }
-    return this.#dynamic.some(({ isForSome }) => isForSome);
-  }
-
-  /** What a full name belongs to; the longest prefix wins. */
-  find(name: string): StoreDefinition | undefined {
-    const exact = this.#static.get(name);
-    if (exact) return exact;
-    let best: StoreDefinition | undefined;
-    for (const definition of this.#dynamic) {
-      if (definition.keyOf(name) === undefined) continue;
-      if (!best || definition.prefix.length > best.prefix.length) {
-        best = definition;
-      }
-    }
-    return best;
-  }
 }

@@ -6,7 +6,7 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
 import type { StoreId } from "../log/keys.ts";
-import type { Head } from "../log/records.ts";
+import type { Head } from "../log/head.ts";
 import type { StoreDefinition } from "./definition.ts";
 import { hookError } from "./hooks.ts";
 

@@ -9,7 +9,7 @@ import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readPast } from "../log/past.ts";
 import type { ReadHead, ReadStore } from "../log/reader.ts";
-import { schemaAfter } from "../log/records.ts";
+import { schemaAfter } from "../log/log_entry.ts";
 import type { Kv } from "../ports.ts";
 import { readNews } from "./catch_up.ts";
 import type { Fork } from "./fork.ts";
@@ -79,7 +79,7 @@ export class Follower {
     if (item.isDeleted && isKnown) return this.#gone();
     const { entry } = item;
     if (isKnown && item.version <= memory.version) {
-      const writer = memory.fanout.writerOf(item.version);
+      const writer = memory.fanout.frames.writerOf(item.version);
       if (!entry || !writer || writer === entry.writer) return;
       // That version is known with another past: the KV was set back.
       await this.check();

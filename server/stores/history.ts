@@ -22,7 +22,7 @@ import {
   readStates,
 } from "../log/history.ts";
 import type { StoreAccess } from "./access.ts";
-import type { Changer, Written } from "./commit_queue.ts";
+import type { Changer, Written } from "./change.ts";
 import { restoreChange, shareEqual } from "./restore.ts";
 import type { Store } from "./store.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { freezeDeep } from "../../protocol/value.ts";
-import type { Changer } from "./commit_queue.ts";
+import type { Changer } from "./change.ts";
 import type { StateObject } from "./state.ts";
 
 /** The change by which a store is born, or comes to life again after a reset. */

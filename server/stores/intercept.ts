@@ -6,7 +6,7 @@
 import { diffStates } from "../../protocol/diff.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Change } from "./commit_queue.ts";
+import type { Change } from "./change.ts";
 import { type StateObject, toState } from "./state.ts";
 import type { Writer } from "./writer.ts";
 

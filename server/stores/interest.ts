@@ -19,9 +19,9 @@ import {
   storeKey,
 } from "../log/keys.ts";
 import { inTime } from "../log/patience.ts";
-import type { Head } from "../log/records.ts";
+import type { Head } from "../log/head.ts";
 import type { Clock, Kv, KvEntry, Random, Timer } from "../ports.ts";
-import type { Definitions } from "./definition.ts";
+import type { Definitions } from "./definitions.ts";
 import { type DeparturesEnvironment, isLife } from "./departures.ts";
 import { FollowedStore } from "./followed_store.ts";
 import {

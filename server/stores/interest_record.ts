@@ -11,7 +11,7 @@ import {
   list,
   text,
   uint,
-} from "../log/records.ts";
+} from "../log/record.ts";
 
 /** What one server has to do with the subscribers of one store. */
 export interface ServerInterest {

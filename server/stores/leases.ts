@@ -11,7 +11,7 @@
  */
 import { newId } from "../log/ids.ts";
 import { lastString, leaseKey, leasePrefix } from "../log/keys.ts";
-import { decodeRecord, encodeRecord } from "../log/records.ts";
+import { decodeRecord, encodeRecord } from "../log/record.ts";
 import type { Clock, Kv, KvKey, Random } from "../ports.ts";
 
 /** What leases need. */

@@ -7,7 +7,7 @@ import { diffStates } from "../../protocol/diff.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { applyPatch } from "../../protocol/patch.ts";
 import { cleanValue, type Json } from "../../protocol/value.ts";
-import type { Change, Changer } from "./commit_queue.ts";
+import type { Change, Changer } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import { shareEqual } from "./restore.ts";
 import { fitState, toState } from "./state.ts";

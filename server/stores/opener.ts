@@ -10,7 +10,7 @@ import { type StoreId, storeKey } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
 import { readStore } from "../log/reader.ts";
 import { readPast } from "../log/past.ts";
-import type { MutationSource, Settled } from "./commit_queue.ts";
+import type { MutationSource, Settled } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import type { Expiries } from "./expiries.ts";
 import { runWaited } from "./hooks.ts";

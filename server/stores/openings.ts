@@ -6,8 +6,9 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName } from "../../protocol/value.ts";
 import { type StoreId, storeKey } from "../log/keys.ts";
-import type { Settled } from "./commit_queue.ts";
-import type { Definitions, StoreDefinition } from "./definition.ts";
+import type { Settled } from "./change.ts";
+import type { StoreDefinition } from "./definition.ts";
+import type { Definitions } from "./definitions.ts";
 import type { Creation, StoreOpener } from "./opener.ts";
 import type { Store } from "./store.ts";
 

@@ -14,19 +14,17 @@ import type { Lane, LaneFigures } from "../log/lane.ts";
 import type { Recorded } from "../log/numbers.ts";
 import { readPast } from "../log/past.ts";
 import { listHeads, readHead } from "../log/reader.ts";
-import type { Origin } from "../log/records.ts";
+import type { Origin } from "../log/mutation.ts";
 import { Claims } from "./claims.ts";
-import type { Definitions, StoreDefinition } from "./definition.ts";
+import type { StoreDefinition } from "./definition.ts";
+import type { Definitions } from "./definitions.ts";
 import { Endings } from "./endings.ts";
 import { Expiries } from "./expiries.ts";
 import { IdleSweep } from "./idle_sweep.ts";
 import { Interest } from "./interest.ts";
-import {
-  JointCommits,
-  type JointPart,
-  type JointWritten,
-  type OpenStore,
-} from "./joint_commit.ts";
+import { JointCommits } from "./joint_commit.ts";
+import type { JointPart, JointWritten } from "./joint_part.ts";
+import type { OpenStore } from "./joint_seats.ts";
 import { type Creation, refuseFailure, StoreOpener } from "./opener.ts";
 import { type Created, Openings } from "./openings.ts";
 import { Rendezvous } from "./rendezvous.ts";

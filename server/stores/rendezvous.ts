@@ -7,7 +7,7 @@
  * @module
  */
 import { type StoreId, storeKey } from "../log/keys.ts";
-import type { TogetherRef } from "../log/records.ts";
+import type { TogetherRef } from "../log/log_entry.ts";
 import type { Clock, Timer } from "../ports.ts";
 import type { Fanout } from "./fanout.ts";
 import { flushTogether } from "./joint_delivery.ts";

@@ -6,7 +6,7 @@
 import { diffStates } from "../../protocol/diff.ts";
 import { applyPatch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
-import type { Changer } from "./commit_queue.ts";
+import type { Changer } from "./change.ts";
 
 /** A change to `past`, by no more than what differs: subscribers are sent the patch. */
 export function restoreChange(past: Json): Changer {

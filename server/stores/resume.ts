@@ -9,7 +9,8 @@ import type { Patch } from "../../protocol/patch.ts";
 import type { StoreId } from "../log/keys.ts";
 import { readHead, readSince } from "../log/reader.ts";
 import type { Kv } from "../ports.ts";
-import type { Fanout, StoreAnswer } from "./fanout.ts";
+import type { Fanout } from "./fanout.ts";
+import type { StoreAnswer } from "./store_frames.ts";
 import type { Store } from "./store.ts";
 
 /** Answers a subscription to `store`, or to the view of it that has that `fanout`, with `token`. */
@@ -36,12 +37,12 @@ export async function answerSubscription(
   if (token.epoch !== store.epoch) return snapshotOf(store, fanout);
   // A view may be behind; what the client has had already it would pass over.
   if (isView) store.fanout.flush();
-  const frame = fanout.resumeFrame(token);
+  const frame = fanout.frames.resume(token);
   let answer: StoreAnswer | undefined;
   if (frame) answer = { frame, position: fanout.position, isResume: true };
   // The log has what a view hides.
   else if (!isView) {
-    answer = await fanout.shareResume(
+    answer = await fanout.frames.shareResume(
       token,
       () => resumeFromLog(store, token),
     );
@@ -49,14 +50,16 @@ export async function answerSubscription(
   if (!answer) return snapshotOf(store, fanout);
   // All versions that are kept may be a hundred times the state: whoever was away for long
   // would make the server hold as much for a connection.
-  const isFarLonger = fanout.isLongerThanState(answer.frame.byteLength / 2);
+  const isFarLonger = fanout.frames.isLongerThanState(
+    answer.frame.byteLength / 2,
+  );
   return isFarLonger ? snapshotOf(store, fanout) : answer;
 }
 
 function snapshotOf(store: Store, fanout: Fanout): StoreAnswer {
   if (fanout !== store.fanout) store.fanout.flush();
   return {
-    frame: fanout.snapshotFrame(),
+    frame: fanout.frames.snapshot(),
     position: fanout.position,
     isResume: false,
   };
@@ -71,7 +74,7 @@ async function resumeFromLog(
   if (!patches || fanout.position.epoch !== position.epoch) return undefined;
   // Others may have written meanwhile: the subscription follows up with what is newer. Were
   // that a reason for a snapshot, a busy store would never be resumed.
-  const frame = fanout.encodeResume(token, patches, position);
+  const frame = fanout.frames.encodeResume(token, patches, position);
   return { frame, position, isResume: true };
 }
 

@@ -10,22 +10,22 @@ import type { History } from "../log/compaction.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Lane } from "../log/lane.ts";
+import type { TogetherRef } from "../log/log_entry.ts";
 import type { ReadStore } from "../log/reader.ts";
-import type { TogetherRef } from "../log/records.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
 import type {
   Changer,
   Guard,
-  Hold,
   MutationSource,
-  QueueLimits,
   Settled,
   Written,
-} from "./commit_queue.ts";
+} from "./change.ts";
+import type { Hold, QueueLimits } from "./commit_queue.ts";
 import { Committer } from "./committer.ts";
 import type { Fanout } from "./fanout.ts";
 import { Follower } from "./follower.ts";
 import { Fork } from "./fork.ts";
+import type { HeldStore } from "./held_store.ts";
 import type { Rendezvous } from "./rendezvous.ts";
 import { type FirstState, StoreMemory } from "./store_memory.ts";
 import { type ViewRules, Views } from "./views.ts";
@@ -54,23 +54,6 @@ export interface StoreEnvironment {
   /** Called once, when the store's life or readability has ended. */
   readonly onEnded: (store: Store) => void;
 }
-
-/** What whoever holds a store does with it. */
-export type HeldStore = Pick<
-  Committer,
-  | "beginHeld"
-  | "checkHold"
-  | "find"
-  | "isForking"
-  | "isReady"
-  | "prepareHeld"
-  | "refresh"
-  | "recordHeld"
-  | "reread"
-  | "runHeld"
-  | "settleHeld"
-  | "yieldHold"
->;
 
 /** What one store is made from. */
 export interface StoreParts {
@@ -233,12 +216,12 @@ export class Store {
   /** Waits for what is queued; then nobody but the holder commits, until it lets go. */
   hold(): Hold {
     if (this.#ended) throw this.#ended;
-    return this.#committer.hold();
+    return this.held.hold();
   }
 
   /** For whoever holds it. */
   get held(): HeldStore {
-    return this.#committer;
+    return this.#committer.held;
   }
 
   /** Transactions whose effects were loaded with it; told once. */

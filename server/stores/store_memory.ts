@@ -16,10 +16,12 @@ import type { StoreId } from "../log/keys.ts";
 import type { WriteNumbers } from "../log/numbers.ts";
 import type { Past } from "../log/past.ts";
 import { applyLogged, type ReadHead, type ReadStore } from "../log/reader.ts";
-import { entryVersion, type LogEntry, type Origin } from "../log/records.ts";
+import { entryVersion, type LogEntry } from "../log/log_entry.ts";
+import type { Origin } from "../log/mutation.ts";
 import type { Clock, Random } from "../ports.ts";
-import type { Batch, RunStart } from "./commit_queue.ts";
-import { Fanout, type Position, type SentChange } from "./fanout.ts";
+import type { Batch, RunStart } from "./batch.ts";
+import { Fanout } from "./fanout.ts";
+import type { Position, SentChange } from "./recent_patches.ts";
 import type { Fork } from "./fork.ts";
 import type { Rendezvous } from "./rendezvous.ts";
 import { sizeOf } from "./size.ts";
@@ -135,7 +137,7 @@ export class StoreMemory {
       initialized: this.isInitialized,
       schema: this.schema,
       numbers: this.#numbers,
-      since: (version) => this.fanout.since(version),
+      since: (version) => this.fanout.frames.since(version),
     };
   }
 
@@ -296,7 +298,7 @@ export class StoreMemory {
     // Until a fork is settled, subscribers have the state of the past that was lost.
     const state = this.#fork.isPending
       ? encodeJson(this.#state)
-      : this.fanout.stateBytes();
+      : this.fanout.frames.stateBytes();
     return encodeStoreSnapshot(state, this.#numbers);
   }
 

@@ -8,16 +8,16 @@ import { needsBlob, type StoreCommit } from "../log/commit.ts";
 import type { EncodedSnapshot } from "../log/compaction.ts";
 import { newId } from "../log/ids.ts";
 import type { StoreId } from "../log/keys.ts";
+import type { Head } from "../log/head.ts";
 import {
   encodeEntry,
   entryVersion,
-  type Head,
   type LogEntry,
   schemaAfter,
   type TogetherRef,
-} from "../log/records.ts";
+} from "../log/log_entry.ts";
 import type { Clock, Kv, Random } from "../ports.ts";
-import type { Batch } from "./commit_queue.ts";
+import type { Batch } from "./batch.ts";
 
 /** A head before the lane has given it the id of its atomic. */
 export type NextHead = Omit<Head, "commitId">;

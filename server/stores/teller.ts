@@ -5,7 +5,7 @@
  * @module
  */
 import { headKey, interestKey } from "../log/keys.ts";
-import { decodeHead, type Head } from "../log/records.ts";
+import { decodeHead, type Head } from "../log/head.ts";
 import type { Kv, KvEntry, Random } from "../ports.ts";
 import {
   type DeparturesEnvironment,

@@ -12,13 +12,8 @@ import { shareValue } from "../../protocol/share.ts";
 import { cleanValue, freezeDeep, type Json } from "../../protocol/value.ts";
 import { newId } from "../log/ids.ts";
 import type { Clock, Random } from "../ports.ts";
-import {
-  Fanout,
-  type Position,
-  type Relay,
-  type SentChange,
-  type Subscriber,
-} from "./fanout.ts";
+import { Fanout, type Relay, type Subscriber } from "./fanout.ts";
+import type { Position, SentChange } from "./recent_patches.ts";
 import { sizeOf } from "./size.ts";
 import { type AccessContext, userIdOf } from "./writer.ts";
 
@@ -182,7 +177,7 @@ export class Views implements Relay {
     if (missed > MOST_VERSIONS) {
       return fanout.jump(this.#newPosition(), next);
     }
-    const recent = store.since(position.version);
+    const recent = store.frames.since(position.version);
     const changes: SentChange[] = Array.from({ length: missed }, (_, index) => {
       // Nobody is ever at a version in between: the last patch has what they all did.
       const origin = recent?.[index]?.origin;

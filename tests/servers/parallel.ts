@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { onShutdownSignal } from "../../adapters/signals.ts";
+import { serve } from "../../adapters/serve.ts";
 import { createServer } from "../../server/mod.ts";
 import { defineApp } from "../_app.ts";
 
 const server = createServer({ kv: Deno.env.get("APP_KV") ?? ":memory:" });
 defineApp(server);
-onShutdownSignal(() => void server.close().finally(() => Deno.exit()));
 
-export default { fetch: server.fetch };
+export default serve(server);

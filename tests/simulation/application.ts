@@ -8,9 +8,11 @@ import { defineApp } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Clock } from "../../server/ports.ts";
 import type { Server } from "../../server/server.ts";
-import type { StaticStore, Written } from "../../server/stores/handles.ts";
+import type { Written } from "../../server/stores/change.ts";
+import type { StaticStore } from "../../server/stores/static_store.ts";
 import type { InterceptContext } from "../../server/stores/intercept.ts";
 import { type Change, makeChange, MARKED, REFUSED } from "./changes.ts";
+import { levelOf, ruleOf, TOP_LEVEL } from "./rules.ts";
 
 /** State of every store: what was written, and how often. */
 export interface Ledger {
@@ -104,6 +106,8 @@ export interface ApplicationOptions {
   readonly clock: Clock;
   /** Versions that each store keeps. */
   readonly keptVersions: number;
+  /** Whether it depends on users who reads and writes what. */
+  readonly isGuarded: boolean;
   /** Gives another one each time. */
   readonly newId: () => string;
 }
@@ -111,11 +115,12 @@ export interface ApplicationOptions {
 /** Defines the stores and the functions. */
 export function defineApplication(
   server: Server<typeof app>,
-  { clock, keptVersions, newId }: ApplicationOptions,
+  { clock, keptVersions, isGuarded, newId }: ApplicationOptions,
 ): void {
   const options = {
     history: { versions: keptVersions },
-    write: true,
+    write: isGuarded ? ruleOf("write") : true,
+    ...(isGuarded && { read: ruleOf("read") }),
     intercept,
   };
   server.createStore("Ledger", options);
@@ -249,11 +254,13 @@ function addition(
 /** Refuses some writes, and adds something to others. */
 function intercept(
   updates: Partial<Ledger>,
-  { state }: InterceptContext<Ledger>,
+  { state, user }: InterceptContext<Ledger>,
 ): Partial<Ledger> | null {
   const tags = Object.keys(updates.writes ?? {})
     .filter((tag) => state.writes[tag] === undefined);
   if (tags.some((tag) => tag.endsWith(REFUSED))) return null;
   const marked = tags.find((tag) => tag.endsWith(MARKED));
+  // For some it adds nothing, and refuses what it would add to.
+  if (marked !== undefined && levelOf(user) < TOP_LEVEL) return null;
   return marked === undefined ? updates : { ...updates, mark: marked };
 }

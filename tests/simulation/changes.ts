@@ -63,14 +63,21 @@ export function makeChange(draft: Ledger, change: Change): void {
   items.find(({ id }) => id === marked)?.marks.push(tag);
 }
 
-/** Whoever inserts, marks or removes an item hits that one, whatever others have done. */
+/**
+ * Whoever inserts, marks or removes an item hits that one, whatever others have done.
+ * `returned`: items that were away in between; who has not seen them hits nothing.
+ */
 export function checkMeaning(
-  before: readonly Item[],
-  after: readonly Item[],
+  { before, after, returned }: {
+    readonly before: readonly Item[];
+    readonly after: readonly Item[];
+    readonly returned: ReadonlySet<string>;
+  },
   change: Change,
 ): void {
   const { kind, tag } = change;
   const { removed, marked } = idsOf(change);
+  if (returned.has(removed ?? "") || returned.has(marked ?? "")) return;
   // What was taken back, and made again, may be there twice.
   if (new Set(before.map(({ id }) => id)).size < before.length) return;
   const expected = before.filter(({ id }) => id !== removed).map((item) =>

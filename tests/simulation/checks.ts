@@ -42,7 +42,7 @@ export async function comeToRest(
   if (world.plan.isBroken) {
     for (const link of simulation.network.links) link.cut();
   }
-  world.touchAll();
+  world.backups.touchAll();
   await inTime(world, () => isAtRest(world), limitMs);
   world.check();
 }
@@ -54,7 +54,10 @@ export async function settleAndCheck(world: World): Promise<void> {
   await lastRound(world);
   writes.check(truth, world);
   // Where the KV was set back, what was written twice is where it was written last.
-  if (!world.isRestored) { for (const own of world.owns) own.checkOrder(); }
+  for (const own of world.isRestored ? [] : world.owns) {
+    own.checkOrder();
+    own.checkSending();
+  }
   for (const store of STORES) await checkStored(world, store);
 }
 
@@ -63,14 +66,16 @@ async function lastRound(world: World): Promise<void> {
   const { people, plan, random, simulation } = world;
   // What was on its way when everything healed may still be late.
   const { kv } = plan.trouble;
-  await simulation.advance(kv > 0 ? LATE_MS : REWATCH_MS);
+  await simulation.advance(kv > 0 || plan.isGuarded ? LATE_MS : REWATCH_MS);
   world.note("the last round");
   world.makeWell();
   for (const person of people) {
     for (const store of plan.stores) {
-      world.look(person, store);
-      world.call(person, "add", [store], { isOptimistic: true });
-      world.call(person, "add", [store]);
+      if (!world.access.may(person, "read", store)) continue;
+      world.clients.look(person, store);
+      world.caller.call(person, "add", [store], { isOptimistic: true });
+      world.caller.call(person, "add", [store]);
+      if (!world.access.may(person, "write", store)) continue;
       for (const kind of ["add", "own", "insert"] as const) {
         world.client.write(person, store, { kind });
       }
@@ -110,6 +115,7 @@ async function inTime(
   for (let waitedMs = 0; waitedMs <= limitMs; waitedMs += LOOK_MS) {
     // One that could not open its KV, or was closing, has ended meanwhile.
     world.launchAll();
+    world.access.retry();
     if (isDone()) return;
     await world.simulation.advance(LOOK_MS);
     world.check();
@@ -133,12 +139,18 @@ function restless(world: World, isFirstEnough = false): string[] {
 }
 
 function* causes(world: World): Generator<string> {
-  const { simulation, truth, people, plan } = world;
-  for (const { name, running: { client }, observers, pending } of people) {
+  const { simulation, truth, people, plan, access } = world;
+  const { elapsedMs } = simulation.clock;
+  if (access.isUnsettled) yield "not everybody has heard of a revocation";
+  for (const person of people) {
+    const { name, running: { client }, observers, pending } = person;
     if (client.status !== "connected") yield `${name} is ${client.status}`;
     if (pending > 0) yield `${name} waits for ${pending} answers`;
     if (client.unackedCount > 0) yield `${name} has calls that nobody awaits`;
     for (const { store, handle } of observers.values()) {
+      if (access.lastMs(person, "read", store) < elapsedMs) {
+        yield `${name} still follows ${store}`;
+      }
       const newest = truth.of(store).newest;
       if (handle.isStale) yield `${name} is stale in ${store}`;
       else if (
@@ -154,7 +166,7 @@ function* causes(world: World): Generator<string> {
   if (simulation.servers.length < plan.servers) yield "a server is not up";
   for (const running of simulation.servers) {
     const { name, server } = running;
-    const updates = world.updatesOf(running);
+    const updates = world.caller.updatesOf(running);
     if (updates > 0) yield `${name} has said nothing of ${updates} writes`;
     for (const store of STORES) {
       // One of STORES, which are all defined.

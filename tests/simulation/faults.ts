@@ -16,12 +16,18 @@ export interface Faults {
   compactions: number;
   /** Servers that started again. */
   restarts: number;
+  /** Processes that stood still for a while. */
+  suspensions: number;
   /** Watches that ended under a server that lives. */
   brokenWatches: number;
   /** Writes of clients that were made again, on what others wrote. */
   rebases: number;
   /** Writes of clients that were refused because others wrote. */
   conflicts: number;
+  /** Tokens and limits of users that were changed. */
+  accessChanges: number;
+  /** Reads and writes that were refused for that. */
+  refusals: number;
 }
 
 /** Nothing has gone wrong. */
@@ -34,7 +40,10 @@ export const NO_FAULTS: Readonly<Faults> = {
   expiries: 0,
   compactions: 0,
   restarts: 0,
+  suspensions: 0,
   brokenWatches: 0,
   rebases: 0,
   conflicts: 0,
+  accessChanges: 0,
+  refusals: 0,
 };

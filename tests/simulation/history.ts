@@ -82,7 +82,7 @@ export async function runHistory(seed: number): Promise<HistoryFigures> {
     world.note(`the plan is ${JSON.stringify(plan)}`);
     await live(world);
     await settleAndCheck(world);
-    for (const person of [...world.people]) world.leave(person);
+    for (const person of [...world.people]) world.clients.leave(person);
     await simulation.close();
     world.check();
   } catch (error) {
@@ -106,9 +106,9 @@ async function live(world: World): Promise<void> {
   const { plan, random } = world;
   world.launchAll();
   for (let client = 0; client < plan.clients; client++) {
-    const person = world.enter();
+    const person = world.clients.enter();
     for (const store of plan.stores) {
-      if (random.chance(0.5)) world.look(person, store);
+      if (random.chance(0.5)) world.clients.look(person, store);
     }
   }
   if (random.chance(0.7)) await world.simulation.advance(100);

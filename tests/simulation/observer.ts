@@ -22,6 +22,7 @@ export class Observer {
   readonly #isBroken: boolean;
   readonly #comesTogether: () => boolean;
   readonly #isRestored: () => boolean;
+  readonly #checkAccess: (madeMs: number) => void;
   #shown: Moment | undefined;
   /** State of the server whose moment that is. */
   #located: Ledger | undefined;
@@ -48,6 +49,7 @@ export class Observer {
       isBroken,
       comesTogether,
       isRestored,
+      checkAccess,
       fail,
     }: {
       who: string;
@@ -63,6 +65,8 @@ export class Observer {
       comesTogether: () => boolean;
       /** Whether the KV was set back. */
       isRestored: () => boolean;
+      /** Refuses that it is shown what was made at that time. */
+      checkAccess: (madeMs: number) => void;
       store: string;
       truth: Truth;
       fail: (error: unknown) => void;
@@ -78,6 +82,7 @@ export class Observer {
     this.#isBroken = isBroken;
     this.#comesTogether = comesTogether;
     this.#isRestored = isRestored;
+    this.#checkAccess = checkAccess;
     this.handle = client.subscribe<Ledger>(store, () => {
       try {
         this.#show();
@@ -134,6 +139,9 @@ export class Observer {
     this.count++;
     const before = this.#shown;
     const server = this.#locate();
+    if (before?.epoch !== server.epoch || before.version !== server.version) {
+      this.#checkAccess(this.#truth.of(this.store).madeMs(server));
+    }
     if (before) this.#checkTogether(before, server);
     // What was pending is not made any more, one by one.
     if (this.#isOver) return;
@@ -151,6 +159,8 @@ export class Observer {
     this.#follows();
     if (!isFollowed) return;
     const truth = this.#truth.of(this.store);
+    // A server that has missed what is not in the log any more reads stores one by one.
+    if (!truth.reachesBack(now.epoch, before.version)) return;
     for (const tag of truth.tagsOf(now.epoch, before.version, now.version)) {
       for (
         const { store, effect } of this.#truth.togetherWith(this.store, tag)

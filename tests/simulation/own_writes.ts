@@ -7,9 +7,10 @@
 import type { SubscriptionHandle } from "../../client/mod.ts";
 import type { Ledger } from "./application.ts";
 import { Breach } from "./breach.ts";
-import { REFUSED } from "./changes.ts";
+import { MARKED, REFUSED } from "./changes.ts";
 import { isBefore, type Moment } from "./moment.ts";
-import type { Effect, Truth } from "./truth.ts";
+import type { Effect } from "./store_truth.ts";
+import type { Truth } from "./truth.ts";
 
 /** A write of a client to one store, or its guess at what a call does to it. */
 export interface OwnWrite {
@@ -24,10 +25,18 @@ export interface OwnWrite {
   readonly isHiding: boolean;
   /** Whether the server takes it only behind the writes before it. */
   readonly isOrdered: boolean;
+  /** How often the connection had been lost. */
+  readonly losses: number;
+  /** All that was written together with it, itself among them. */
+  batch: readonly OwnWrite[];
+  /** Whether it may have been made, or sent, again. */
+  isRemade: boolean;
   /** Whether it must be seen: not where it counts nothing, or something has taken it back. */
   isVisible: boolean;
-  /** Whether the stores refuse it, which a state may contain as well as a write. */
-  isDoomed: boolean;
+  /** Whether it may be refused, which a state may contain as well as a write. */
+  mayFail: boolean;
+  /** It was not shown while nothing was heard of it: then it must have been refused. */
+  missing: Error | undefined;
   /** Nothing was heard of it, and it is on what is shown. */
   isPending: boolean;
   /** Where it has taken effect, once it is acknowledged. */
@@ -59,11 +68,19 @@ export class OwnWrites {
 
   /** Something is written. */
   begin(
-    write: Omit<OwnWrite, "isDoomed" | "isPending" | "effect">,
+    write: Omit<
+      OwnWrite,
+      "missing" | "isPending" | "effect" | "batch" | "isRemade"
+    >,
   ): OwnWrite {
     const begun: OwnWrite = {
       ...write,
-      isDoomed: write.tag.endsWith(REFUSED),
+      mayFail: write.mayFail || write.tag.endsWith(REFUSED) ||
+        write.tag.endsWith(MARKED),
+      missing: undefined,
+      batch: [],
+      // Nobody tells whether it was.
+      isRemade: write.isWhole,
       isPending: true,
       effect: undefined,
     };
@@ -77,6 +94,7 @@ export class OwnWrites {
     write.isPending = false;
     write.effect = effect;
     this.#pending = this.#pending.filter((one) => one !== write);
+    if (effect && write.missing) throw write.missing;
   }
 
   /** The store is followed no more; what is pending there is shown by nobody. */
@@ -161,14 +179,15 @@ export class OwnWrites {
       const effects = this.#truth.of(store).effects.get(tag) ?? [];
       if (effects.some((effect) => !isBefore(server, effect))) continue;
       const at = tags.indexOf(tag);
-      if (at < 0 && write.isDoomed) continue;
       if (at < 0) {
         const message =
           `${this.#who} does not show "${tag}" in ${store}, which has no answer`;
         const breach = new Breach(message);
         // Its answer may have come just now, and whoever made it not be told yet.
         void untilTold().then(() => {
-          if (write.isPending && write.isVisible) fail(breach);
+          if (!write.isPending || !write.isVisible) return;
+          if (write.mayFail) write.missing = breach;
+          else fail(breach);
         });
         continue;
       }
@@ -178,6 +197,27 @@ export class OwnWrites {
         );
       }
       last = at;
+    }
+  }
+
+  /**
+   * What was sent once, and taken, took effect before all that was written after it:
+   * also what the server takes wherever it comes.
+   */
+  checkSending(): void {
+    if (this.#isBroken) return;
+    const last = new Map<string, OwnWrite>();
+    for (const write of this.#all) {
+      const { store, effect, tag, batch } = write;
+      if (!effect || this.#truth.of(store).lives.length > 1) continue;
+      const before = last.get(store);
+      if (before?.effect && isBefore(effect, before.effect)) {
+        throw new Breach(
+          `"${tag}" of ${this.#who} has overtaken "${before.tag}" in ${store}`,
+        );
+      }
+      const isSteady = !write.isRemade && !batch.some((one) => one.isRemade);
+      if (isSteady) last.set(store, write);
     }
   }
 

@@ -48,6 +48,8 @@ export interface Plan {
   /** Whether the KV is set back to a backup once. */
   readonly isRestored: boolean;
   readonly commitMs: number;
+  /** Whether it depends on users who reads and writes what. */
+  readonly isGuarded: boolean;
 }
 
 /** Draws a plan. */
@@ -55,6 +57,10 @@ export function drawPlan(random: SeededRandom): Plan {
   const servers = random.pick([1, 1, 2, 2, 2, 3]);
   const trouble = () => random.chance(0.25) ? 0 : random.float();
   const isLong = random.chance(0.07);
+  const isBroken = random.chance(0.2);
+  const isRestored = random.chance(0.18);
+  // What a proxy repeats, or a backup brings back, may be a word about access.
+  const isGuarded = !isBroken && !isRestored && random.chance(0.35);
   return {
     servers: isLong ? Math.max(2, servers) : servers,
     clients: random.integer(1, 3),
@@ -69,9 +75,10 @@ export function drawPlan(random: SeededRandom): Plan {
     padSize: random.pick(PAD_SIZES),
     outboxBytes: random.pick([2_000, 20_000, 256 * 1024]),
     trouble: { network: trouble(), kv: trouble(), processes: trouble() },
-    isBroken: random.chance(0.2),
-    isRestored: random.chance(0.18),
+    isBroken,
+    isRestored,
     commitMs: random.pick([500, 500, 5_000]),
+    isGuarded,
   };
 }
 

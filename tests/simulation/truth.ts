@@ -9,226 +9,20 @@ import type {
   AppliedWrite,
   KvDatabase,
 } from "../../adapters/testing/simulated_kv.ts";
-import { decodeJson } from "../../protocol/codec.ts";
-import { applyPatch } from "../../protocol/patch.ts";
-import type { Json } from "../../protocol/value.ts";
-import { blobPrefix, logPrefix } from "../../server/log/keys.ts";
-import {
-  type BlobRef,
-  decodeBlobRef,
-  decodeEntry,
-  decodeHead,
-  type Head,
-  type LogEntry,
-  type Mutation,
-  type SnapshotRef,
-  snapshotsOf,
-} from "../../server/log/records.ts";
+import { decodeBlobRef } from "../../server/log/blob_ref.ts";
+import { decodeHead, type Head, snapshotsOf } from "../../server/log/head.ts";
 import type { KvKey } from "../../server/ports.ts";
-import { INITIAL, type Ledger } from "./application.ts";
+import { INITIAL } from "./application.ts";
 import { Breach } from "./breach.ts";
-import { type Change, checkMeaning } from "./changes.ts";
-import type { Moment } from "./moment.ts";
-
-/** The only namespace of the application. */
-const NAMESPACE = "default";
-
-/** A write that took effect. */
-export interface Effect extends Moment {
-  readonly n: number;
-  /** False once the KV was set back to before it. */
-  isKept: boolean;
-}
-
-/** One life of a store, from its creation to its deletion. */
-interface Life {
-  readonly epoch: string;
-  /** Version of the first of `states`. */
-  readonly base: number;
-  /** State of each version from `base` on. */
-  readonly states: Ledger[];
-  writer: string;
-  isOver: boolean;
-}
-
-/** What is known of writes before they take effect. */
-interface Expectations {
-  /** What changes are to mean. */
-  readonly meanings: Map<string, Change>;
-  /** What takes effect in one commit or not at all, by each of it. */
-  readonly together: Map<string, readonly string[]>;
-  /** Tags that may take effect again, as what was taken back is made again. */
-  readonly repeatable: Set<string>;
-  /** What the commit at hand has written. */
-  readonly committed: Set<string>;
-}
-
-/** All lives of one store. */
-class StoreTruth {
-  readonly name: string;
-  readonly lives: Life[] = [];
-  /** What was written under each tag, by the versions that did it. */
-  readonly effects = new Map<string, Effect[]>();
-  /** Tags of each version of each epoch. */
-  readonly #tags = new Map<string, Map<number, string[]>>();
-  /** Numbered writes that took effect. */
-  readonly #origins = new Set<string>();
-  readonly #expectations: Expectations;
-
-  constructor(name: string, expectations: Expectations) {
-    this.name = name;
-    this.#expectations = expectations;
-  }
-
-  /** The life that goes on now. */
-  get life(): Life | undefined {
-    const life = this.lives.at(-1);
-    return life?.isOver ? undefined : life;
-  }
-
-  /** Version and state as the KV has them; undefined where the store does not exist. */
-  get newest(): { moment: Moment; state: Ledger } | undefined {
-    const { life } = this;
-    if (!life) return undefined;
-    const version = life.base + life.states.length - 1;
-    const moment = { life: this.lives.length - 1, epoch: life.epoch, version };
-    return { moment, state: life.states.at(-1)! }; // it has its first
-  }
-
-  /** Begins a life. */
-  begin(life: Life): void {
-    if (this.lives.some(({ epoch }) => epoch === life.epoch)) {
-      throw new Breach(`Store ${this.name} has the epoch ${life.epoch} twice`);
-    }
-    this.lives.push(life);
-  }
-
-  /** Adds what one commit wrote. */
-  append(entry: LogEntry, epoch: string): void {
-    const { life, name } = this;
-    if (!life || life.epoch !== epoch) {
-      throw new Breach(
-        `An entry of ${name} was written to an epoch that is over`,
-      );
-    }
-    const at = life.base + life.states.length - 1;
-    if (entry.from !== at) {
-      throw new Breach(
-        `An entry of ${name} begins at version ${entry.from}, the store is at ${at}`,
-      );
-    }
-    if (entry.previous !== life.writer) {
-      throw new Breach(`An entry of ${name} follows another past at ${at}`);
-    }
-    life.writer = entry.writer;
-    for (const mutation of entry.mutations) this.#mutate(life, mutation);
-  }
-
-  /** Every moment at which the store was in that state. */
-  momentsOf(version: number, state: unknown): Moment[] {
-    const moments: Moment[] = [];
-    for (const [index, { epoch, base, states }] of this.lives.entries()) {
-      const known = states[version - base];
-      if (known !== undefined && isDeepStrictEqual(known, state)) {
-        moments.push({ life: index, epoch, version });
-      }
-    }
-    return moments;
-  }
-
-  /** Tags that were written to an epoch above one version, up to another. */
-  tagsOf(epoch: string, from: number, to: number): string[] {
-    const tags: string[] = [];
-    for (let version = from + 1; version <= to; version++) {
-      tags.push(...this.#tags.get(epoch)?.get(version) ?? []);
-    }
-    return tags;
-  }
-
-  /** States of an epoch from one version on, up to the one before another. */
-  statesOf(
-    epoch: string,
-    from: number,
-    to: number,
-  ): readonly Ledger[] | undefined {
-    const life = this.lives.find((one) => one.epoch === epoch);
-    return life?.states.slice(from - life.base, to - life.base);
-  }
-
-  /** The KV was set back to a time when the store was at that version of that epoch. */
-  setBack(head: Head | undefined): void {
-    const before = this.lives.find(({ epoch }) => epoch === head?.epoch);
-    if (this.life) this.lives.at(-1)!.isOver = true; // it is the last
-    const version = head?.version ?? 0;
-    for (const effects of this.effects.values()) {
-      for (const effect of effects) {
-        const isBefore = before !== undefined &&
-          (effect.epoch === head!.epoch // set where `before` is
-            ? effect.version <= version
-            : effect.life < this.lives.indexOf(before));
-        effect.isKept &&= isBefore;
-      }
-    }
-    this.#origins.clear();
-    if (!before || !head) return;
-    const states = before.states.slice(0, version - before.base + 1);
-    this.lives.push({ ...before, states, writer: head.writer, isOver: false });
-  }
-
-  #mutate(life: Life, mutation: Mutation): void {
-    const before = life.states.at(-1)!; // a life has its first state
-    // The patch is the only thing that other servers and clients get to see.
-    const state = applyPatch(
-      before as unknown as Json,
-      mutation.patch,
-    ) as unknown as Ledger;
-    life.states.push(state);
-    const version = life.base + life.states.length - 1;
-    const { origin } = mutation;
-    if (origin) {
-      const key = `${origin.session}/${origin.call}/${origin.n}`;
-      if (this.#origins.has(key)) {
-        throw new Breach(`Write ${key} took effect twice in ${this.name}`);
-      }
-      this.#origins.add(key);
-    }
-    const written = Object.keys(state.writes).filter((tag) =>
-      state.writes[tag] !== before.writes[tag]
-    );
-    if (state.note !== before.note && state.note) written.push(state.note);
-    for (const tag of written) {
-      this.#effect(tag, {
-        life: this.lives.length - 1,
-        epoch: life.epoch,
-        version,
-        n: state.n,
-        isKept: true,
-      });
-      const change = this.#expectations.meanings.get(tag);
-      if (change && !this.#expectations.repeatable.has(tag)) {
-        checkMeaning(before.items, state.items, change);
-      }
-    }
-  }
-
-  #effect(tag: string, effect: Effect): void {
-    const { committed, repeatable } = this.#expectations;
-    committed.add(`${this.name} ${tag}`);
-    const effects = this.effects.get(tag) ?? [];
-    if (effects.some(({ isKept }) => isKept) && !repeatable.has(tag)) {
-      throw new Breach(`"${tag}" was written to ${this.name} twice`);
-    }
-    this.effects.set(tag, [...effects, effect]);
-    const tags = this.#tags.get(effect.epoch) ?? new Map<number, string[]>();
-    this.#tags.set(effect.epoch, tags);
-    tags.set(effect.version, [...tags.get(effect.version) ?? [], tag]);
-  }
-}
+import type { Change } from "./changes.ts";
+import { type Effect, type Expectations, StoreTruth } from "./store_truth.ts";
+import { StoredRecords } from "./stored_records.ts";
 
 /** See the module's documentation. */
 export class Truth {
-  readonly #kv: KvDatabase;
+  readonly #records: StoredRecords;
   readonly #stores = new Map<string, StoreTruth>();
+  readonly #nowMs: () => number;
   readonly #expectations: Expectations = {
     meanings: new Map(),
     together: new Map(),
@@ -243,9 +37,13 @@ export class Truth {
   /** Bytes of the largest of them: what one message may carry. */
   largestBytes = 0;
 
-  /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it. */
-  constructor(kv: KvDatabase, fail: (error: unknown) => void) {
-    this.#kv = kv;
+  /** Listens to everything that takes effect in `kv`; `fail` takes what is wrong with it, and `nowMs` gives the time. */
+  constructor(
+    kv: KvDatabase,
+    { nowMs, fail }: { nowMs: () => number; fail: (error: unknown) => void },
+  ) {
+    this.#nowMs = nowMs;
+    this.#records = new StoredRecords(kv);
     kv.onCommit = ({ writes }) => {
       try {
         this.#take(writes);
@@ -260,7 +58,7 @@ export class Truth {
   of(name: string): StoreTruth {
     const known = this.#stores.get(name);
     if (known) return known;
-    const store = new StoreTruth(name, this.#expectations);
+    const store = new StoreTruth(name, this.#expectations, this.#nowMs);
     this.#stores.set(name, store);
     return store;
   }
@@ -300,7 +98,9 @@ export class Truth {
 
   /** The KV holds what a backup held. */
   setBack(): void {
-    for (const [name, store] of this.#stores) store.setBack(this.#headOf(name));
+    for (const [name, store] of this.#stores) {
+      store.setBack(this.#records.headOf(name));
+    }
   }
 
   #take(writes: readonly AppliedWrite[]): void {
@@ -310,6 +110,8 @@ export class Truth {
       const head = decodeHead(value);
       this.#countSnapshot(String(key[3]), head);
       this.#beginIfNew(key, head);
+      const { life } = this.of(String(key[3]));
+      if (life) life.floor = head.floor;
     }
     for (const { key, value } of writes) {
       if (!value) this.#deleted(key);
@@ -338,7 +140,7 @@ export class Truth {
     const base = head.mintedFrom === undefined ? 0 : head.version;
     const state = head.mintedFrom === undefined
       ? INITIAL
-      : this.#snapshotOf(store.name, head, head.snapshot);
+      : this.#records.snapshotOf(store.name, head, head.snapshot);
     if (store.life && head.mintedFrom === undefined) {
       throw new Breach(`Store ${store.name} was created while it existed`);
     }
@@ -348,7 +150,9 @@ export class Truth {
       epoch: head.epoch,
       base,
       states: [state],
+      timesMs: [this.#nowMs()],
       writer,
+      floor: 0,
       isOver: false,
     });
   }
@@ -364,7 +168,10 @@ export class Truth {
     const bytes = decodeBlobRef(value)?.bytes ??
       (value as Uint8Array).byteLength; // the log stores nothing else there
     this.largestBytes = Math.max(this.largestBytes, bytes);
-    this.of(String(key[3])).append(this.#entryOf(key, value), String(key[4]));
+    this.of(String(key[3])).append(
+      this.#records.entryOf(key, value),
+      String(key[4]),
+    );
   }
 
   #deleted(key: KvKey): void {
@@ -373,7 +180,7 @@ export class Truth {
     if (key[1] === "head" && life) life.isOver = true;
     if (!life || key[4] !== life.epoch) return;
     // What the head still promises must not be taken away.
-    const head = this.#headOf(store.name);
+    const head = this.#records.headOf(store.name);
     if (!head || head.epoch !== life.epoch) return;
     if (key[1] === "log" && Number(key[5]) > head.floor) {
       throw new Breach(
@@ -391,7 +198,7 @@ export class Truth {
 
   /** A snapshot and the log on top of it must give the state, at every moment. */
   #checkReadable(name: string): void {
-    const head = this.#headOf(name);
+    const head = this.#records.headOf(name);
     const store = this.of(name);
     const { newest, life } = store;
     if (!head || !newest || !life) return;
@@ -413,69 +220,18 @@ export class Truth {
     if (!head.snapshot) return;
     for (const snapshot of snapshots) {
       const { version } = snapshot;
-      const state = this.#snapshotOf(name, head, snapshot);
+      const state = this.#records.snapshotOf(name, head, snapshot);
       if (!isDeepStrictEqual(state, life.states[version - life.base])) {
         throw new Breach(
           `The snapshot of ${name} at ${version} is not what the store was`,
         );
       }
     }
-    let next = head.snapshot.version;
-    const id = { namespace: NAMESPACE, name };
-    for (const { key } of this.#kv.entries(logPrefix(id, head.epoch))) {
-      const last = Number(key.at(-1));
-      if (last > next) next = last;
-    }
-    if (next !== head.version) {
-      throw new Breach(
-        `The log of ${name} ends at ${next}, its head is at ${head.version}`,
-      );
-    }
-  }
-
-  #headOf(name: string): Head | undefined {
-    for (const { key, value } of this.#kv.entries(["hw", "head", NAMESPACE])) {
-      if (key[3] === name) return decodeHead(value);
-    }
-    return undefined;
-  }
-
-  #entryOf(key: KvKey, value: unknown): LogEntry {
-    const blob = decodeBlobRef(value);
-    if (!blob) return decodeEntry(value);
-    return decodeEntry(this.#bytesOf(String(key[3]), String(key[4]), blob));
-  }
-
-  #snapshotOf(
-    name: string,
-    { epoch }: Head,
-    snapshot: SnapshotRef | undefined,
-  ): Ledger {
-    if (!snapshot) {
-      throw new Breach(`An epoch of ${name} begins without a state`);
-    }
-    const bytes = this.#bytesOf(name, epoch, snapshot);
-    const state = decodeJson(bytes.subarray(0, snapshot.stateBytes));
-    return state as unknown as Ledger; // the application's stores have no other
-  }
-
-  #bytesOf(name: string, epoch: string, blob: BlobRef): Uint8Array {
-    const id = { namespace: NAMESPACE, name };
-    const chunks: Uint8Array[] = [];
-    for (const { value } of this.#kv.entries(blobPrefix(id, epoch, blob.id))) {
-      chunks.push(value as Uint8Array); // the log stores nothing else there
-    }
-    if (chunks.length !== blob.chunks) {
-      throw new Breach(
-        `${chunks.length} of ${blob.chunks} chunks of ${name} are there`,
-      );
-    }
-    const bytes = new Uint8Array(blob.bytes);
-    let offset = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.byteLength;
-    }
-    return bytes;
+    const { version } = head.snapshot;
+    const end = this.#records.endOfLog(name, head.epoch, version);
+    if (end === head.version) return;
+    throw new Breach(
+      `The log of ${name} ends at ${end}, its head is at ${head.version}`,
+    );
   }
 }

@@ -5,53 +5,32 @@
  * @module
  */
 import type {
+  Clock,
   SeededRandom,
-  SimulatedClient,
   SimulatedServer,
   Simulation,
 } from "../../adapters/testing/mod.ts";
-import type { KvBackup } from "../../adapters/testing/simulated_kv.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Health } from "../../server/http/routes.ts";
-import {
-  add,
-  app,
-  defineApplication,
-  type Ledger,
-  type Receipt,
-  storeOn,
-  type Task,
-} from "./application.ts";
+import { Access, ACCESS_MS } from "./access.ts";
+import { app, defineApplication, type Receipt } from "./application.ts";
+import { Backups } from "./backups.ts";
 import { Breach } from "./breach.ts";
+import { Caller } from "./caller.ts";
+import { Clients } from "./clients.ts";
 import { ClientWriter } from "./client_writer.ts";
 import type { Faults } from "./faults.ts";
-import { Observer } from "./observer.ts";
-import { type OwnWrite, OwnWrites } from "./own_writes.ts";
+import type { OwnWrites } from "./own_writes.ts";
+import type { Person } from "./person.ts";
 import type { Plan } from "./plan.ts";
 import { Truth } from "./truth.ts";
 import { Writes } from "./writes.ts";
-
-/** A client, and what it looks at. */
-export interface Person {
-  readonly name: string;
-  readonly running: SimulatedClient;
-  readonly observers: Map<string, Observer>;
-  /** What it has written, and expects of its calls. */
-  readonly own: OwnWrites;
-  /** Calls and writes without an answer. */
-  pending: number;
-  /** How often it has lost its connection. */
-  losses: number;
-}
 
 /** A state without its bulk is smaller, in any history. */
 const SMALL_STATE_BYTES = 10_000;
 
 /** Up to twice that what was missed is sent, and up to twice the state, if that is more. */
 const DELTA_BYTES = 64 * 1024;
-
-/** How long a client waits for an answer. */
-const RPC_MS = 20_000;
 
 /** See the module's documentation. */
 export class World {
@@ -62,6 +41,14 @@ export class World {
   readonly writes: Writes = new Writes();
   /** Makes what clients write themselves. */
   readonly client: ClientWriter = new ClientWriter(this);
+  /** Makes calls, and what servers write themselves. */
+  readonly caller: Caller = new Caller(this);
+  /** What whoever is behind the clients may do. */
+  readonly access: Access = new Access(this);
+  /** Backs the KV up, and sets it back. */
+  readonly backups: Backups = new Backups(this);
+  /** Lets clients come, look, and go. */
+  readonly clients: Clients = new Clients(this);
   readonly people: Person[] = [];
   /** What each client that ever was has written. */
   readonly owns: OwnWrites[] = [];
@@ -72,17 +59,13 @@ export class World {
   /** Answers to writes that were compared with what their caller is shown. */
   readYourWrites = 0;
   /** What has gone wrong, by the moves. */
-  readonly faults: Pick<Faults, "clockJumps" | "restarts" | "brokenWatches"> = {
-    clockJumps: 0,
-    restarts: 0,
-    brokenWatches: 0,
-  };
+  readonly faults: Pick<
+    Faults,
+    "clockJumps" | "restarts" | "brokenWatches" | "suspensions"
+  > = { clockJumps: 0, restarts: 0, brokenWatches: 0, suspensions: 0 };
   #expiries = 0;
-  readonly #updates = new WeakMap<SimulatedServer, number>();
   readonly #launched = new Set<string>();
   #failure: unknown;
-  #backup: KvBackup | undefined;
-  #isRestored = false;
   #isWell = false;
   #tags = 0;
   #names = 0;
@@ -92,7 +75,10 @@ export class World {
     this.simulation = simulation;
     this.plan = plan;
     this.random = simulation.random;
-    this.truth = new Truth(simulation.kv, (error) => this.fail(error));
+    this.truth = new Truth(simulation.kv, {
+      nowMs: () => simulation.clock.elapsedMs,
+      fail: (error) => this.fail(error),
+    });
     simulation.kv.onExpire = (keys) => void (this.#expiries += keys.length);
     // A watch on a file tells nothing of other processes.
     simulation.kv.faults.isWatchShared = !plan.isLocal;
@@ -105,7 +91,7 @@ export class World {
 
   /** Everything that has gone wrong. */
   get allFaults(): Faults {
-    const { simulation, truth, client, faults } = this;
+    const { simulation, truth, client, access, faults } = this;
     return {
       ...simulation.network.counts,
       ...faults,
@@ -113,6 +99,8 @@ export class World {
       compactions: truth.compactions,
       rebases: client.rebases,
       conflicts: client.conflicts,
+      accessChanges: access.changes,
+      refusals: access.refusals,
     };
   }
 
@@ -156,52 +144,13 @@ export class World {
   heal(): void {
     this.simulation.heal();
     this.healKv();
+    this.access.heal();
     this.simulation.network.faults.latencyMs = this.plan.latencyMs;
   }
 
-  /** Whether there is a backup of the KV. */
-  get isBackedUp(): boolean {
-    return this.#backup !== undefined;
-  }
-
-  /** Whether the KV was set back to it. */
+  /** Whether the KV was set back to a backup. */
   get isRestored(): boolean {
-    return this.#isRestored;
-  }
-
-  /** Takes a backup of the KV. */
-  backUp(): void {
-    this.note("a backup is taken");
-    this.#backup = this.simulation.kv.backup();
-  }
-
-  /** Sets the KV back to the backup, while servers run or not; of them only `survivor`, if given. */
-  restore(survivor?: SimulatedServer): void {
-    if (!this.#backup) return;
-    this.note("the backup is restored");
-    const { kv, network, servers } = this.simulation;
-    // A server that compacts must not survive it: what it trims may be needed again.
-    const survive = this.plan.padSize < 1_000 && this.random.chance(0.5);
-    kv.faults.outlives = 0;
-    for (const server of servers) {
-      if (survivor ? server !== survivor : !survive) server.crash();
-    }
-    // Whoever is at a server that lives goes on without having noticed.
-    if (!survivor) { for (const link of network.links) link.cut(); }
-    // A file that is restored gives versionstamps a second time. A server that has seen
-    // the first could not tell, which is why it must not run meanwhile.
-    const { stamp } = survivor || survive ? kv.backup() : this.#backup;
-    kv.restore({ ...this.#backup, stamp });
-    this.truth.setBack();
-    this.#isRestored = true;
-  }
-
-  /** Lets every server find out that the KV was set back: with its next write to a store. */
-  touchAll(): void {
-    if (!this.#isRestored) return;
-    for (const server of this.simulation.servers) {
-      for (const store of this.plan.stores) this.update(server, store);
-    }
+    return this.backups.isRestored;
   }
 
   /** Notes what is done, with its time. */
@@ -242,15 +191,23 @@ export class World {
     const { plan } = this;
     if (this.#launched.has(name)) this.faults.restarts++;
     this.#launched.add(name);
+    let clock: Clock;
     const started = this.simulation.launchServer(
-      (server, clock) =>
+      (server, own) => {
+        clock = own;
         defineApplication(server, {
           clock,
           keptVersions: plan.keptVersions,
-          newId: () => String(++this.#names),
-        }),
+          isGuarded: plan.isGuarded,
+          newId: () => String(this.newNumber()),
+        });
+      },
       {
         app,
+        ...(plan.isGuarded && {
+          authenticate: (_, credentials) =>
+            this.access.authenticate(credentials, clock),
+        }),
         name,
         isLocal: plan.isLocal,
         sync: plan.sync,
@@ -258,6 +215,7 @@ export class World {
         limits: {
           outboxBytes: plan.outboxBytes,
           commitMs: plan.commitMs,
+          accessMs: ACCESS_MS,
           idleMs: 8_000,
           stallMs: 8_000,
         },
@@ -279,76 +237,9 @@ export class World {
     }
   }
 
-  /** Adds a client that looks at some stores. */
-  enter(): Person {
-    const running = this.simulation.createClient({
-      app,
-      rpcTimeoutMs: RPC_MS,
-      reconnectDelayMs: 100,
-      reconnectMaxMs: 2_000,
-      reportError: this.fail,
-    });
-    const name = `client ${++this.#names}`;
-    const own = new OwnWrites(name, this.truth, this.plan.isBroken);
-    this.owns.push(own);
-    const person: Person = {
-      name,
-      running,
-      observers: new Map<string, Observer>(),
-      own,
-      pending: 0,
-      losses: 0,
-    };
-    running.client.on("disconnected", () => person.losses++);
-    running.client.on("error", (error) => {
-      this.note(`${name} fires ${error}`);
-      this.refuseFalseWords(error);
-      // Which of them is not known to whoever listens.
-      for (const observer of person.observers.values()) observer.refused();
-    });
-    running.client.on("storeDeleted", (name) => {
-      person.observers.get(name)?.deleted();
-      person.observers.delete(name);
-      own.gone(name);
-    });
-    this.people.push(person);
-    return person;
-  }
-
-  /** Lets a client look at a store, if it does not. */
-  look(person: Person, store: string): void {
-    if (person.observers.has(store)) return;
-    const { name: who, running: { client } } = person;
-    const { truth, fail, plan: { isBroken, isLong } } = this;
-    const observer = new Observer(client, {
-      who,
-      store,
-      truth,
-      own: person.own,
-      losses: () => person.losses,
-      neighbour: (store) => person.observers.get(store),
-      isBroken,
-      // Who slept past the feeds reads stores one by one.
-      comesTogether: () => !isLong && !isBroken && !this.#isRestored,
-      isRestored: () => this.#isRestored,
-      fail,
-    });
-    person.observers.set(store, observer);
-  }
-
-  /** A client crashes, and another one comes that looks at `stores`. */
-  replace(person: Person, stores: readonly string[]): void {
-    this.note(`${person.name} crashes`);
-    person.running.crash();
-    this.leave(person);
-    const next = this.enter();
-    for (const store of stores) this.look(next, store);
-  }
-
-  /** Takes a client out. */
-  leave(person: Person): void {
-    this.people.splice(this.people.indexOf(person), 1);
-    for (const { count } of person.observers.values()) this.shown += count;
+  /** A number that nothing else has. */
+  newNumber(): number {
+    return ++this.#names;
   }
 
   /** A tag that no other write has. */
@@ -356,99 +247,16 @@ export class World {
     return `t${++this.#tags}`;
   }
 
-  /** Calls a function, and checks what comes back. */
-  call(
-    person: Person,
-    name: string,
-    stores: readonly string[],
-    { isOptimistic = false }: {
-      /** Whether the caller shows at once what it expects. */
-      isOptimistic?: boolean;
-    } = {},
-  ): void {
-    const { truth, writes } = this;
-    const task = this.#taskOf(stores);
-    this.note(`${person.name} calls ${name} ${task.tag} on ${stores}`);
-    writes.ask(task.tag, stores);
-    if (name === "transact") {
-      truth.expectTogether(stores.map((store) => ({ store, tag: task.tag })));
-    }
-    const guesses = isOptimistic ? guessesOf(person, stores, task.tag) : [];
-    const optimistic = Object.fromEntries(
-      guesses.map(({ store, tag }) => [store, guessOf(tag)]),
-    );
-    person.pending++;
-    person.running.client.call<Receipt[] | undefined>(name, task, {
-      optimistic,
-    })
-      .finally(() => guesses.forEach((guess) => person.own.end(guess)))
-      .then(
-        (receipts = []) => {
-          this.note(`${person.name} has the answer to ${task.tag}`);
-          refuseForeign(task.tag, receipts);
-          writes.acknowledge(truth, receipts);
-          for (const receipt of receipts) this.checkShown(person, receipt);
-        },
-        (error) => {
-          this.note(`${person.name} is told of ${task.tag}: ${error}`);
-          // A store that ends by its time takes with it what is about to be written.
-          const hasExpired = String(error).includes("was deleted");
-          if (this.#isWell && !hasExpired) {
-            this.fail(
-              new Breach(`Nothing is wrong, yet a call fails: ${error}`),
-            );
-          }
-          this.refuseFalseWords(error);
-          // Which of several stores an error is about is not known.
-          const isOne = stores.length === 1 || name === "transact";
-          const known = isOne ? stores : [];
-          writes.failed(task.tag, known, error);
-        },
-      ).catch(this.fail).finally(() => person.pending--);
-  }
-
-  /** Writes on a server, outside of any call; as much as the plan allows, where it is to be big. */
-  update(on: SimulatedServer, store: string, isBig = false): void {
-    const { truth, writes, plan: { padSize } } = this;
-    const { name, server } = on;
-    const task = {
-      ...this.#taskOf([store]),
-      ...(isBig && { size: padSize }),
-    };
-    this.note(`${name} updates ${store} with ${task.tag}`);
-    writes.ask(task.tag, [store]);
-    this.#updates.set(on, this.updatesOf(on) + 1);
-    add(storeOn(server, store), task).then(
-      (receipt) => writes.acknowledge(truth, [receipt]),
-      (error) => {
-        this.refuseFalseWords(error);
-        writes.failed(task.tag, [store], error);
-      },
-    ).catch(this.fail).finally(() =>
-      this.#updates.set(on, this.updatesOf(on) - 1)
-    );
-  }
-
-  /** Reads on a server, outside of any call. */
-  read({ server }: SimulatedServer, store: string): void {
-    server.store(store)?.get().catch((error) => this.refuseFalseWords(error));
-  }
-
-  /** Writes on that server, outside of any call, of which nothing was heard yet. */
-  updatesOf(server: SimulatedServer): number {
-    return this.#updates.get(server) ?? 0;
-  }
-
   /** Nothing here corrupts the KV: whoever says so has read it wrongly. */
   readonly refuseFalseWords = (error: unknown): void => {
     if (!(error instanceof HeadwaterError)) return;
     // Nobody is told that a call is not awaited any more who awaits it.
     // What is read while the KV is set back does not fit together.
-    const isCorrupt = error.code === "store_unreadable" && !this.#isRestored;
+    const isCorrupt = error.code === "store_unreadable" && !this.isRestored;
     // A session outlives every connection: what became of a call can be told.
     const isForgotten = error.code === "unknown" &&
       error.message.includes("its session is over") && !this.plan.isBroken &&
-      this.plan.trouble.kv === 0 && !this.#isRestored;
+      this.plan.trouble.kv === 0 && !this.isRestored;
     const isFalse = isCorrupt || isForgotten ||
       error.message.includes("not awaited any more");
     if (isFalse) this.fail(new Breach(`Somebody was told: ${error.message}`));
@@ -459,12 +267,6 @@ export class World {
     const { padSize } = this.plan;
     if (padSize === 0 || this.random.chance(0.3)) return undefined;
     return this.random.integer(0, padSize);
-  }
-
-  #taskOf(stores: readonly string[]): Task {
-    const tag = this.newTag();
-    const size = this.drawSize();
-    return { tag, stores, ...(size !== undefined && { size }) };
   }
 
   /** When a call is answered, its caller's own subscriptions show what it did. */
@@ -485,40 +287,4 @@ export class World {
       `${person.name} was told that "${tag}" is in ${store} at ${version}, and shows ${shown} of epoch ${epoch} (it was written to ${effect.epoch}, life ${effect.life})`,
     );
   }
-}
-
-/** Nobody is given the answer to another call. */
-function refuseForeign(tag: string, receipts: readonly Receipt[]): void {
-  for (const receipt of receipts) {
-    if (receipt.tag === tag || receipt.tag.startsWith(`${tag}.`)) continue;
-    throw new Breach(`The answer to "${tag}" is that to "${receipt.tag}"`);
-  }
-}
-
-/** What a caller expects of the stores that it is shown. */
-function guessesOf(
-  { observers, own }: Person,
-  stores: readonly string[],
-  tag: string,
-): OwnWrite[] {
-  return stores.filter((store) => observers.get(store)?.handle.hasData())
-    .map((store) =>
-      own.begin({
-        store,
-        tag,
-        seenBy: undefined,
-        isGuess: true,
-        isWhole: false,
-        isHiding: false,
-        isOrdered: false,
-        isVisible: true,
-      })
-    );
-}
-
-function guessOf(tag: string): (state: Ledger) => Ledger {
-  return (state) => ({
-    ...state,
-    writes: { ...state.writes, [tag]: (state.writes[tag] ?? 0) + 1 },
-  });
 }

@@ -6,7 +6,8 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Receipt } from "./application.ts";
 import { Breach } from "./breach.ts";
-import type { Effect, Truth } from "./truth.ts";
+import type { Effect } from "./store_truth.ts";
+import type { Truth } from "./truth.ts";
 
 /** What became of a write, as far as its maker knows. */
 type Outcome =
@@ -120,7 +121,8 @@ export class Writes {
       if (outcome === "applied" && effects.length === 0) {
         throw new Breach(`"${tag}" was acknowledged in ${store} and is lost`);
       }
-      if (outcome === "notApplied" && effects.length > 0) {
+      // What a backup has taken back was not applied any more when it was refused.
+      if (outcome === "notApplied" && isKept(truth, store, tag)) {
         throw new Breach(`"${tag}" was refused in ${store} and took effect`);
       }
     }

@@ -5,7 +5,9 @@
  * @module
  */
 import type { WriteKind, WriteManner } from "./client_writer.ts";
-import type { Person, World } from "./world.ts";
+import type { Person } from "./person.ts";
+import { delayCommits, serverOf } from "./steps.ts";
+import type { World } from "./world.ts";
 
 const named = (kind: WriteKind): WriteManner => ({ kind, isNamed: true });
 const exact = (kind: WriteKind): WriteManner => ({ kind, isExact: true });
@@ -62,7 +64,7 @@ export function writeTogether(world: World): void {
 export async function writeAgainstOthers(world: World): Promise<void> {
   const { random, people, client, simulation } = world;
   const store = world.pickStore();
-  for (const person of people) world.look(person, store);
+  for (const person of people) world.clients.look(person, store);
   await simulation.advance(random.integer(0, 100));
   const manners = random.chance(0.6) ? LIST_MANNERS : MANNERS;
   for (let round = random.integer(1, 4); round > 0; round--) {
@@ -70,7 +72,7 @@ export async function writeAgainstOthers(world: World): Promise<void> {
       client.write(person, store, random.pick(manners));
     }
     for (const server of simulation.servers) {
-      if (random.chance(0.2)) world.update(server, store);
+      if (random.chance(0.2)) world.caller.update(server, store);
     }
     await simulation.advance(random.integer(0, 10));
   }
@@ -80,7 +82,7 @@ export async function writeAgainstOthers(world: World): Promise<void> {
 export async function editOneList(world: World): Promise<void> {
   const { random, people, client, simulation } = world;
   const store = world.pickStore();
-  for (const person of people) world.look(person, store);
+  for (const person of people) world.clients.look(person, store);
   await simulation.advance(random.integer(20, 100));
   const writer = random.pick(people);
   for (let left = 4; left > 0; left--) {
@@ -104,12 +106,12 @@ export async function writeOnAnOldBase(world: World): Promise<void> {
   const { random, people, client, simulation } = world;
   const person = random.pick(people);
   const store = world.pickStore();
-  world.look(person, store);
+  world.clients.look(person, store);
   await simulation.advance(random.integer(20, 200));
   const { links } = person.running;
   for (const link of links) link.down.stall();
   for (const server of simulation.servers) {
-    if (random.chance(0.7)) world.update(server, store);
+    if (random.chance(0.7)) world.caller.update(server, store);
   }
   for (const other of people) {
     if (other !== person) client.write(other, store, random.pick(LIST_MANNERS));
@@ -125,13 +127,62 @@ export async function writeOnAnOldBase(world: World): Promise<void> {
   for (const link of links) link.down.resume();
 }
 
+/** Writes come right behind a batch whose stores are busy. */
+export async function writeBehindABatch(world: World): Promise<void> {
+  const { random, people, client, simulation, plan } = world;
+  const person = random.pick(people);
+  for (const store of plan.stores) world.clients.look(person, store);
+  await simulation.advance(random.integer(20, 200));
+  for (const server of simulation.servers) {
+    if (random.chance(0.4)) world.caller.update(server, world.pickStore());
+  }
+  const stores = Array.from({ length: random.integer(2, 3) }, world.pickStore);
+  const kinds = ["add", "own", "insert"] as const;
+  client.batch(
+    person,
+    stores.map((store) => ({ store, manner: { kind: random.pick(kinds) } })),
+  );
+  for (let left = random.integer(1, 2); left > 0; left--) {
+    client.write(person, random.pick(stores), {
+      kind: random.pick(kinds),
+      isNamed: random.chance(0.7),
+    });
+  }
+  await simulation.advance(random.integer(0, 100));
+}
+
+/** Somebody who reads too slowly expects a version that others have left behind. */
+export async function expectWhileBehind(world: World): Promise<void> {
+  const { random, people, client, simulation, plan } = world;
+  const person = random.pick(people);
+  const store = world.pickStore();
+  world.clients.look(person, store);
+  await simulation.advance(random.integer(60, 300));
+  const server = serverOf(world, person);
+  if (!server) return;
+  const { links } = person.running;
+  for (const link of links) link.down.stall();
+  delayCommits(world, server, [20, 60]);
+  world.caller.update(server, store, true);
+  await simulation.advance(random.integer(0, 10));
+  client.write(person, store, exact("own"));
+  for (let left = random.integer(1, 2); left > 0; left--) {
+    world.caller.update(server, store, true);
+    await simulation.advance(random.integer(0, 10));
+  }
+  await simulation.advance(plan.latencyMs[1] + random.integer(50, 200));
+  server.onKvOperation = undefined;
+  for (const link of links) link.down.resume();
+  await simulation.advance(random.integer(20, 200));
+}
+
 /** Somebody writes to a life of a store that has ended, and does not know it yet. */
 export async function writeToAnEndedLife(world: World): Promise<void> {
   const { random, people, client, simulation } = world;
   const person = random.pick(people);
   const other = random.pick(people);
   const store = world.pickDynamicStore();
-  for (const one of [person, other]) world.look(one, store);
+  for (const one of [person, other]) world.clients.look(one, store);
   await simulation.advance(random.integer(20, 150));
   for (let left = random.integer(1, 2); left > 0; left--) {
     client.write(person, store, { kind: "insert" });
@@ -139,10 +190,10 @@ export async function writeToAnEndedLife(world: World): Promise<void> {
   await simulation.advance(random.integer(20, 200));
   const { links } = person.running;
   if (person !== other) { for (const link of links) link.down.stall(); }
-  world.call(other, "remove", [store]);
+  world.caller.call(other, "remove", [store]);
   await simulation.advance(random.integer(5, 60));
-  for (const server of simulation.servers) world.update(server, store);
-  world.look(other, store);
+  for (const server of simulation.servers) world.caller.update(server, store);
+  world.clients.look(other, store);
   await simulation.advance(random.integer(5, 60));
   for (let left = random.integer(1, 4); left > 0; left--) {
     client.write(other, store, { kind: "insert", isNamed: true });
@@ -158,7 +209,7 @@ export async function writeOffline(world: World): Promise<void> {
   const { random, people, client, simulation, plan } = world;
   const person = random.pick(people);
   const stores = random.chance(0.5) ? plan.stores : [world.pickStore()];
-  for (const store of stores) world.look(person, store);
+  for (const store of stores) world.clients.look(person, store);
   await simulation.advance(random.integer(20, 200));
   world.note(`${person.name} is offline`);
   const { faults } = simulation.network;
@@ -171,7 +222,7 @@ export async function writeOffline(world: World): Promise<void> {
     writeSomehow(world, person, random.pick(stores));
     if (random.chance(0.3)) {
       for (const server of simulation.servers) {
-        world.update(server, random.pick(stores));
+        world.caller.update(server, random.pick(stores));
       }
     }
     for (const other of people) {
@@ -189,7 +240,7 @@ export async function writeAndCut(world: World): Promise<void> {
   const { random, people, simulation, plan } = world;
   const person = random.pick(people);
   const store = world.pickStore();
-  world.look(person, store);
+  world.clients.look(person, store);
   await simulation.advance(random.integer(20, 150));
   for (const link of person.running.links) link.down.stall();
   for (let left = random.integer(1, 4); left > 0; left--) {
@@ -198,7 +249,7 @@ export async function writeAndCut(world: World): Promise<void> {
   }
   await simulation.advance(random.integer(0, 2 * plan.latencyMs[1] + 20));
   for (const server of simulation.servers) {
-    if (random.chance(0.4)) world.update(server, store);
+    if (random.chance(0.4)) world.caller.update(server, store);
   }
   for (const link of person.running.links) link.cut();
   await simulation.advance(random.integer(0, 200));
@@ -212,7 +263,7 @@ export async function leaveWithWritesPending(world: World): Promise<void> {
     writeSomehow(world, person, world.pickStore());
   }
   await simulation.advance(random.integer(0, 20));
-  world.replace(person, [...person.observers.keys()]);
+  world.clients.replace(person, [...person.observers.keys()]);
 }
 
 function writeSomehow(world: World, person: Person, store: string): void {
