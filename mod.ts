@@ -21,8 +21,10 @@ export {
 
 export type {
   AccessContext,
+  AccessRule,
   AttachOptions,
   Authenticate,
+  Authenticated,
   CallContext,
   ConnectionInfo,
   ConnectionRequest,

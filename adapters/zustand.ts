@@ -216,9 +216,8 @@ export type SliceCreator<T> = (
  * await here;
  *
  * const { update, unsubscribe } = useTodos.getState();
- * const written = update((draft) => void draft.items.push("Ship it"));
- * assert.deepEqual(useTodos.getState().data, { items: ["Ship it"] }); // at once
- * await written; // it is in the KV
+ * await update((draft) => void draft.items.push("Ship it")); // shows at once
+ * assert.deepEqual(useTodos.getState().data, { items: ["Ship it"] });
  *
  * unsubscribe();
  * client.destroy();

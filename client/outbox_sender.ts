@@ -8,7 +8,7 @@ import { encodeUp, joinUp } from "../protocol/client_codec.ts";
 import { LimitError } from "../protocol/errors.ts";
 import { isWrite, type OutboxQueue, type QueuedCall } from "./outbox_queue.ts";
 import type { OutboxSession } from "./outbox_session.ts";
-import type { Journal } from "./request.ts";
+import type { Journal, Request } from "./request.ts";
 
 /** What an {@linkcode OutboxSender} works with. */
 export interface OutboxSenderOptions {
@@ -60,11 +60,16 @@ export class OutboxSender {
     const { queue, session: { isReady, age } } = this.#options;
     if (!isReady) return frames;
     const isHeld = queue.sent.size > 0 && age >= HOLD_AFTER;
+    const blocked: Request[] = [];
     for (const call of queue.due) {
       if (isHeld && call.number === undefined) break;
       const { request } = call;
       if (request.isHeld) break;
-      if (request.isBlocked) continue;
+      // Without what it was made on the server would refuse it, again and again.
+      if (request.isBlocked || request.isBehind?.(blocked)) {
+        blocked.push(request);
+        continue;
+      }
       if (isWrite(call) && queue.writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
       if (!this.#isSafe(call)) break;
       const frame = this.#tryEncode(call);

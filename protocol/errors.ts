@@ -83,7 +83,14 @@ export interface HeadwaterErrorOptions extends ErrorOptions {
 }
 
 /**
- * Any failure that Headwater reports.
+ * Any failure that Headwater reports. Functions, recipes, mutators and rules may throw it,
+ * too: its caller gets the code, the message, `path` and `data`.
+ *
+ * - For an application's own: `refused`, `forbidden`, `invalid`, `limit`, `conflict`,
+ *   `bad_value` and `unavailable`.
+ * - `aborted`, `bad_frame`, `disconnected`, `function_missing`, `rebase` and `timeout` are
+ *   words between server and client. Thrown by an application on the server they become
+ *   an ordinary failure: `function_failed` for a function, else `refused`.
  *
  * @example Tell failures apart
  * ```ts

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode, type HelloFrame } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
@@ -14,12 +14,12 @@ import {
   type Verdict,
 } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
-import type { Failures } from "./failures.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
 import type { Session } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Definitions } from "./stores/definitions.ts";
 import { type AccessContext, userIdOf } from "./stores/writer.ts";
+import type { StoreRules } from "./store_rules.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** How often a hello is answered anew because access was revoked meanwhile. */
@@ -31,7 +31,7 @@ const ASK_AGAIN_MS = 2_000;
 export interface AccessOptions {
   readonly definitions: Definitions;
   readonly namespace: string;
-  readonly failures: Failures;
+  readonly rules: StoreRules;
   readonly limits: Pick<Limits, "helloMs">;
   /** Absent where nobody asks who a client is. */
   readonly authentication: Authentication | undefined;
@@ -107,26 +107,10 @@ export class Access {
 
   /** Why a connection may not subscribe to a store; undefined where it may. */
   refusal(connection: Connection, name: string): ErrorBody | undefined {
-    const { definitions, failures } = this.#options;
-    const message = `Cannot subscribe to store "${name}": this client may not`;
-    try {
-      const context = this.contextOf(connection, name);
-      const mayRead = definitions.find(name)?.mayRead(context) ?? true;
-      return mayRead ? undefined : { code: "forbidden", message };
-    } catch (error) {
-      const body = failures.tell(error, {
-        code: "forbidden",
-        what: `The rule of who may read store "${name}"`,
-        clientId: connection.clientId,
-      });
-      // Whatever went wrong: it is the rule's author whom it concerns.
-      const isMeant = error instanceof HeadwaterError;
-      return {
-        ...body,
-        code: "forbidden",
-        message: isMeant ? body.message : message,
-      };
-    }
+    const { definitions, rules } = this.#options;
+    const definition = definitions.find(name);
+    const context = this.contextOf(connection, name);
+    return definition && rules.refusal(definition, "read", context);
   }
 
   /** Applies the rules anew: ends what may not be seen any more, and changes views. */

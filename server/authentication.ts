@@ -42,13 +42,26 @@ export interface Credentials {
 }
 
 /**
- * Tells who is behind a client: the user, as any JSON value of at most 16 KiB, or null
- * to refuse it. What it throws refuses it, too.
+ * What `authenticate` may give: a user, as JSON, or what refuses the client. `true` is
+ * neither, and no promise of it, either.
+ */
+export type Authenticated =
+  | string
+  | number
+  | (object & { readonly then?: undefined })
+  | null
+  | undefined
+  | false;
+
+/**
+ * Tells who is behind a client: the user, as any JSON value of at most 16 KiB that is true
+ * in a condition. `null`, `undefined`, `false`, `0` and `""` refuse it, as does what it
+ * throws. `true` says of nobody who it is: it refuses, too, and is an `error` of the server.
  */
 export type Authenticate = (
   request: ConnectionRequest,
   hello: Credentials,
-) => unknown;
+) => Authenticated | Promise<Authenticated>;
 
 /** Who is behind a connection, or why it ends. */
 export type Verdict =
@@ -124,8 +137,14 @@ export function principalOf(user: Json): string | undefined {
 }
 
 function toVerdict(given: unknown): Verdict {
-  if (given === null || given === undefined) {
+  // The result of a check, or an empty name: whoever failed it must not come in.
+  if (!given) {
     return { code: CLOSE.refused, reason: "Authentication found no user" };
+  }
+  if (given === true) {
+    throw new TypeError(
+      "Cannot use what authenticate has given: true says of nobody who it is; return the user, such as { id }, or null to refuse",
+    );
   }
   try {
     const user = cleanValue(given, { what: "the user" });

@@ -9,6 +9,7 @@ import {
   type ErrorCode,
   HeadwaterError,
 } from "../protocol/errors.ts";
+import { toApplicationError } from "./application_error.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { newId } from "./log/ids.ts";
 import type { Logger } from "./logger.ts";
@@ -48,8 +49,10 @@ export class Failures {
   }
 
   /** Logs it whole, and gives what the client is told: never a stack. */
-  tell(error: unknown, options: FailureOptions): ErrorBody {
+  tell(thrown: unknown, options: FailureOptions): ErrorBody {
     const { code, what, clientId, isMoot = false } = options;
+    // Where nobody waits, it is the reason that the application was given itself.
+    const error = isMoot ? thrown : toApplicationError(thrown);
     const id = newId(this.#random);
     const level = isMoot ? "debug" : "warn";
     this.#logger[level]("{what} failed, id {id}: {error}", {

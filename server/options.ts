@@ -47,12 +47,14 @@ export interface ServerOptions<A extends App = App> {
   readonly maskErrors?: boolean;
   /**
    * Says who is behind a client: asked at each connection, when the client has another
-   * `token`, and after {@linkcode Server.revoke}. What it returns is the user: any JSON
-   * value, at most 16 KiB. It is told to that client, and given to functions, mutators
-   * and the rules of stores. Without `authenticate` everybody is let in as null.
+   * `token`, and after {@linkcode Server.revoke}. What it returns is the user: an object, a
+   * text or a number, as JSON of at most 16 KiB. It is told to that client, and given to
+   * functions, mutators and the rules of stores. Without `authenticate` everybody is let
+   * in as null.
    *
-   * - Where it returns null or throws, the connection is closed with 4003, which is
-   *   final for the client. The message of a {@linkcode HeadwaterError} is the reason;
+   * - Where it returns null, or anything else that is false in a condition, or throws, the
+   *   connection is closed with 4003, which is final for the client. `true` is no user, and
+   *   refuses as well: the `error` event tells of it. The message of a {@linkcode HeadwaterError} is the reason;
    *   what else is thrown goes into the log. One with the code `unavailable` lets the
    *   client come back later.
    * - Sessions belong to the user's `id` (or the user itself, where that is a text or a
@@ -111,7 +113,8 @@ export interface ListenOptions {
    *   tenth more CPU for each message (`deno task bench transports`), and sending
    *   holds up the event loop five times as long.
    *
-   * It is for what this server listens on; `Server.fetch` is always native.
+   * It is for what this server listens on; `Server.fetch` is always native, and
+   * `Server.attach` always hardened. On Node both are the hardened one.
    *
    * @default "native"
    */

@@ -14,6 +14,7 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
+import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
 import { toConnectionRequest } from "./authentication.ts";
 import { checkAttachOptions, checkListenOptions } from "./checked_options.ts";
@@ -23,7 +24,7 @@ import {
   rulesOf,
   storeContract,
 } from "./contract.ts";
-import type { EmitOptions } from "./events.ts";
+import type { EmitOptions } from "./event_audience.ts";
 import type { FunctionHandler, FunctionOptions } from "./functions.ts";
 import { createRoutes, type Health } from "./http/routes.ts";
 import type { ServerEvents, ServerListener } from "./lifecycle.ts";
@@ -117,6 +118,11 @@ export class Server<A extends App = any> {
     more: StoreOptions<never> = {},
   ): StaticStore<T> | DynamicStore<T> {
     const contract = storeContract(this.#options.app, name);
+    if (contract && arguments.length > 2) {
+      throw new TypeError(
+        `Cannot create store "${name}": the contract has its initial state, so that its options come second, and nothing third`,
+      );
+    }
     // Where the contract has the initial state, options are all that is given.
     if (contract) checkStoreOptions(name, given ?? {}, { hasContract: true });
     const options = contract ? { ...given, ...rulesOf(contract) } : more;
@@ -212,12 +218,18 @@ export class Server<A extends App = any> {
     return await this.#parts.access.has(name);
   }
 
-  /** Deletes the store of that full name; false where there is none. */
+  /**
+   * Deletes the store of that full name, also one that cannot be read; false where there is
+   * none, or no definition covers the name. See {@linkcode StaticStore.delete}.
+   */
   async deleteStore(name: string): Promise<boolean> {
     return await this.#parts.access.delete(name);
   }
 
-  /** Full names of the stores that exist, sorted. */
+  /**
+   * Full names of the stores that exist, sorted. Those that cannot be read are among them,
+   * and `error` tells of each.
+   */
   async listStores(): Promise<string[]> {
     return await (await this.#parts.open()).stores.list(NAMESPACE);
   }
@@ -280,10 +292,11 @@ export class Server<A extends App = any> {
    * server.emit("news", "The server is up");
    * ```
    *
-   * @throws {HeadwaterError} `bad_name` or `bad_value` for what cannot be sent.
+   * @throws {HeadwaterError} `bad_name` or `bad_value` for what cannot be sent, or
+   * `store_missing` where no store is defined for the name in `store`.
    * @throws {LimitError} if it is over the limit `eventBytes`.
    * @throws {TypeError} if the channel is one on which clients speak of themselves,
-   * such as `"connected"`, or a target is undefined.
+   * such as `"connected"`, or a target is none, or of another kind.
    */
   emit(
     channel: IfOpen<A, "events", string>,
@@ -356,12 +369,18 @@ export class Server<A extends App = any> {
    * await server.revoke({ userId: "ada" });
    * ```
    *
-   * @throws {TypeError} if it is neither a user nor a client.
+   * @throws {TypeError} if it is neither a user nor a client, or both.
+   * @throws {HeadwaterError} `closed` once the server is, or what the KV fails with.
    */
   async revoke(
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
     const revocation = toRevocation(whom);
+    if (this.#closed) {
+      throw new HeadwaterError("closed", "The server is closed", {
+        outcome: "notApplied",
+      });
+    }
     const { revocations } = await this.#parts.open();
     // Whoever is asked again does not belong to the call that may have made it necessary.
     await this.#parts.scopes.exit(() => revocations.revoke(revocation));
@@ -451,7 +470,11 @@ export class Server<A extends App = any> {
     return this.#listener.port;
   }
 
-  /** Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the like. */
+  /**
+   * Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the
+   * like. On Node a request cannot become a socket (501): there, use
+   * {@linkcode Server.attach}.
+   */
   readonly fetch = (
     request: Request,
     info?: RequestInfo,

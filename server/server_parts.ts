@@ -24,6 +24,7 @@ import type { ServerOptions } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { Router, type RouterEnvironment } from "./router.ts";
 import { StoreAccess } from "./stores/access.ts";
+import { StoreRules } from "./store_rules.ts";
 import { Definitions } from "./stores/definitions.ts";
 import { Transactions } from "./transaction.ts";
 import { Writes } from "./writes.ts";
@@ -50,6 +51,7 @@ export class ServerParts {
   readonly #ports: Ports;
   readonly #failures: Failures;
   readonly #rules: Access;
+  readonly #storeRules: StoreRules;
   /** Id of this run of the server. */
   readonly #serverId: string;
   #core: Promise<Core> | undefined;
@@ -86,12 +88,17 @@ export class ServerParts {
       lifecycle: this.lifecycle,
       masks: options.maskErrors ?? false,
     });
+    this.#storeRules = new StoreRules({
+      failures: this.#failures,
+      logger: this.logger,
+    });
     this.#serverId = newId(ports.random);
     this.#rules = this.#createAccess();
     this.connections = this.#createConnections();
     this.eventQueue = this.#createEventQueue();
     this.events = new Events({
       limits: this.limits,
+      definitions: this.definitions,
       namespace: NAMESPACE,
       sender: this.#serverId,
       roster: this.connections.roster,
@@ -187,7 +194,7 @@ export class ServerParts {
     return new Access({
       definitions: this.definitions,
       namespace: NAMESPACE,
-      failures,
+      rules: this.#storeRules,
       limits: this.limits,
       authentication: authenticate &&
         new Authentication({ authenticate, clock, failures, scopes }),
@@ -214,6 +221,7 @@ export class ServerParts {
       writes: new Writes({
         definitions: this.definitions,
         access: this.access,
+        rules: this.#storeRules,
         mutators: this.#options.app?.mutators ?? {},
       }),
       open: () => this.#environment(),

@@ -24,6 +24,7 @@ import type { StoreAccess } from "./stores/access.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
 import { mutatorChange, patchChange } from "./stores/client_changes.ts";
 import type { Changer, MutationSource } from "./stores/change.ts";
+import type { StoreRules } from "./store_rules.ts";
 import type { StoreDefinition } from "./stores/definition.ts";
 import type { Definitions } from "./stores/definitions.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
@@ -46,6 +47,7 @@ export interface WritingClient {
 export interface WritesOptions {
   readonly definitions: Definitions;
   readonly access: StoreAccess;
+  readonly rules: StoreRules;
   readonly mutators: Readonly<Record<string, AnyMutator>>;
 }
 
@@ -212,12 +214,10 @@ export class Writes {
     const definition = this.#definitionOf(name);
     const { clientId } = session;
     const key = definition.keyOf(name) ?? null;
-    if (!definition.mayWrite({ user, clientId, namespace, name, key })) {
-      throw new HeadwaterError(
-        "forbidden",
-        `Cannot write to store "${name}": this client may not`,
-        { outcome: "notApplied" },
-      );
+    const context = { user, clientId, namespace, name, key };
+    const refusal = this.#options.rules.refusal(definition, "write", context);
+    if (refusal) {
+      throw HeadwaterError.fromBody({ ...refusal, outcome: "notApplied" });
     }
     if ("patch" in write && definition.view) {
       throw new HeadwaterError(

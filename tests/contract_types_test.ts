@@ -5,6 +5,7 @@
  */
 import {
   type App,
+  type Authenticate,
   type Client,
   createClient,
   createServer,
@@ -49,6 +50,24 @@ export function states(): void {
   same<MutatorInput<A, "clear">, unknown>();
   // @ts-expect-error: so that same() itself is known to see a difference
   same<StateOf<A, "Todos">, { items: string[] }>();
+}
+
+/** Never called. */
+export function authentication(known: Map<string, Todo>): void {
+  const good: Authenticate[] = [
+    (_, { token = "" }) => known.get(token),
+    async (_, { token = "" }) => await Promise.resolve(known.get(token)),
+    (_, { token }) => token === "s3cret" && { id: "ada", groups: ["admins"] },
+    (_, { token }) => token || null,
+    () => {
+      throw new Error("nobody");
+    },
+  ];
+  createServer({ authenticate: good[0]! });
+  // @ts-expect-error: true says of nobody who it is
+  createServer({ authenticate: (_, { token }) => token === "s3cret" });
+  // @ts-expect-error: nor does a promise of it
+  createServer({ authenticate: () => Promise.resolve(known.has("s3cret")) });
 }
 
 /** Never called. */

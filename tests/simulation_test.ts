@@ -11,7 +11,9 @@ const LEAST = {
   ownAcknowledged: 40_000,
   readYourWrites: 80_000,
   rebases: 50_000,
-  conflicts: 600,
+  conflicts: 1_600,
+  accessChanges: 1_000,
+  refusals: 1_400,
   lostMessages: 1_000,
   doubledMessages: 5_000,
   refusedConnections: 6_000,
@@ -19,7 +21,8 @@ const LEAST = {
   clockJumps: 150,
   expiries: 1_500,
   compactions: 4_500,
-  restarts: 2_200,
+  restarts: 1_500,
+  suspensions: 300,
   brokenWatches: 600,
 };
 

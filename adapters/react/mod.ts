@@ -5,6 +5,8 @@
  *
  * @module
  */
+"use client"; // where components are told apart, these are none of a server's
+
 export { createHooks } from "./hooks.ts";
 export type {
   ContractCallOptions,

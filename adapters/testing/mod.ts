@@ -60,8 +60,10 @@ export type {
 export type { Clock, Random, Timer } from "../../server/ports.ts";
 export type {
   AccessContext,
+  AccessRule,
   AttachOptions,
   Authenticate,
+  Authenticated,
   CallContext,
   ConnectionInfo,
   ConnectionRequest,

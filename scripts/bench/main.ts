@@ -18,6 +18,7 @@ import { fanout } from "./fanout.ts";
 import { hotStore } from "./hot_store.ts";
 import { manyServers } from "./many_servers.ts";
 import { node } from "./node.ts";
+import { parallel } from "./parallel.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
 import { slowReader } from "./slow_reader.ts";
@@ -36,6 +37,7 @@ const SCENARIOS: readonly Scenario[] = [
   twoServers,
   manyServers,
   contention,
+  parallel,
   node,
 ];
 

@@ -13,6 +13,7 @@ import { hookOf, inHookError } from "./hooks.ts";
 import { noteWritten, NumberedWrites } from "./numbered_writes.ts";
 import type { Creation } from "./opener.ts";
 import type { StoreRegistry } from "./registry.ts";
+import { isUnreadable } from "./removal.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
 
@@ -176,12 +177,28 @@ export class StoreAccess {
     }
   }
 
-  /** Deletes the store; false where there is none. */
+  /** Deletes the store, also one that cannot be read; false where there is none. */
   async delete(name: string): Promise<boolean> {
     const id = this.idOf(name);
     this.#refuseInHook("delete", id);
     const { source } = this.#writes.source(id);
     const registry = await this.#registry();
+    try {
+      return await this.#delete(registry, id, source);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      // A call that is run again, or twice at once, may have removed it before.
+      if (await this.#writes.madeBefore(id, source)) return true;
+      if (await registry.remove(id, source.origin)) return true;
+      throw error;
+    }
+  }
+
+  async #delete(
+    registry: StoreRegistry,
+    id: StoreId,
+    source: MutationSource,
+  ): Promise<boolean> {
     const found = await registry.find(id);
     // Asked when the store is found: else a call that is run again, or twice at once,
     // would delete the next life of the store.

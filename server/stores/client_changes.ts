@@ -11,6 +11,7 @@ import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
 import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
+import { runApplication } from "../application_error.ts";
 import type { Origin } from "../log/mutation.ts";
 import type { ChangeContext, Changer, RecentMutation } from "./change.ts";
 
@@ -61,11 +62,13 @@ export function mutatorChange(
     const isExpected = later?.foreign.length === 0;
     if (terms.isExact && !isExpected) throw misfit(write.name, about, terms);
     const ctx = context();
-    const { state: next, patch } = runRecipe(
-      state,
-      // The contract has paired the mutator with its store, and checked the arguments.
-      (draft) => mutator.run(draft as never, args as never, ctx) as Json,
-      { freeze: true },
+    const { state: next, patch } = runApplication(() =>
+      runRecipe(
+        state,
+        // The contract has paired the mutator with its store, and checked the arguments.
+        (draft) => mutator.run(draft as never, args as never, ctx) as Json,
+        { freeze: true },
+      )
     );
     // On another state than the client's it may have done something else.
     return {

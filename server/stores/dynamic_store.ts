@@ -22,23 +22,30 @@ import {
 } from "./history.ts";
 import { toState } from "./state.ts";
 import type { StaticStore } from "./static_store.ts";
+import { checkTtl } from "./time_to_live.ts";
 import {
   checkRecipe,
   StoreHandle,
   type UpdateOptions,
+  writerOf,
 } from "./store_handle.ts";
 
 /** With what a store of a dynamic definition is created. */
 export interface CreateOptions<T> {
   /** Merged into the definition's initial state; stands above what `onCreate` returns. */
   readonly initial?: Partial<T>;
-  /** The store ends by itself so many milliseconds later. @default that of the definition */
+  /**
+   * The store ends by itself so many milliseconds later: a whole number, at most 100
+   * years. `Infinity`: never, whatever the definition says.
+   *
+   * @default that of the definition
+   */
   readonly ttlMs?: number;
 }
 
 const CREATE_OPTIONS: Readonly<Record<keyof CreateOptions<unknown>, Kind>> = {
   initial: "any",
-  ttlMs: "number",
+  ttlMs: "any",
 };
 
 /** How many stores {@linkcode DynamicStore.removeAll} deletes at the same time. */
@@ -92,6 +99,9 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * given, or a new one. Where the key is in use that store is left as it is, and
    * null is returned. In a function it takes effect once, like any write.
    *
+   * The key is what comes behind the prefix: the store `"Game:42"` of `"Game:*"` has the
+   * key `"42"`, and the key `"Game:42"` would be that of a store `"Game:Game:42"`.
+   *
    * @example
    * ```ts
    * import assert from "node:assert/strict";
@@ -105,7 +115,8 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * assert.equal(await games.create(key), null);
    * ```
    *
-   * @throws {RangeError} if `ttlMs` is not 0 or more.
+   * @throws {RangeError} if `ttlMs` is neither a whole number from 0 to 100 years nor
+   * `Infinity`.
    * @throws {TypeError} if there is no such option, or it is of another kind.
    * @throws {HeadwaterError} as {@linkcode StaticStore.update}.
    */
@@ -114,15 +125,10 @@ export class DynamicStore<T> extends StoreHandle<T> {
     options: CreateOptions<T> = {},
   ): Promise<string | null> {
     const { pattern } = this.definition;
-    checkKinds(
-      `Cannot create a store of "${pattern}"`,
-      options,
-      CREATE_OPTIONS,
-    );
+    const action = `Cannot create a store of "${pattern}"`;
+    checkKinds(action, options, CREATE_OPTIONS);
     const { initial = {}, ttlMs } = options;
-    if (ttlMs !== undefined && !(ttlMs >= 0)) {
-      throw new RangeError(`ttlMs must be 0 or more, not ${ttlMs}`);
-    }
+    checkTtl(action, ttlMs);
     key ??= await this.#access.newKey();
     const name = this.nameOf(key);
     const isCreated = await this.#access.create(name, {
@@ -132,7 +138,10 @@ export class DynamicStore<T> extends StoreHandle<T> {
     return isCreated ? key : null;
   }
 
-  /** Keys of the stores that exist, in order. */
+  /**
+   * Keys of the stores that exist, in order; those that cannot be read are among them, and
+   * the server's `error` tells of each.
+   */
   async list(): Promise<string[]> {
     const { prefix } = this.definition;
     const names = await this.#access.list(this.definition);
@@ -141,7 +150,8 @@ export class DynamicStore<T> extends StoreHandle<T> {
 
   /**
    * Deletes all stores of this definition that exist when it is called, and resolves
-   * with how many it deleted. One that cannot be deleted keeps no other.
+   * with how many it deleted. One that cannot be deleted keeps no other; one that cannot
+   * be read is deleted as by {@linkcode StaticStore.delete}.
    *
    * @throws {AggregateError} with why some could not be deleted, once the others are.
    */
@@ -171,7 +181,7 @@ export class DynamicStore<T> extends StoreHandle<T> {
   async update<R = undefined>(
     key: string,
     recipe: Recipe<T, R>,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<R>> {
     const name = this.nameOf(key);
     checkRecipe(recipe, { name });
@@ -179,7 +189,7 @@ export class DynamicStore<T> extends StoreHandle<T> {
     return await this.#access.mutate(
       name,
       recipeChange(recipe),
-      as,
+      writerOf(options, { name }),
     ) as Written<R>;
   }
 
@@ -187,11 +197,12 @@ export class DynamicStore<T> extends StoreHandle<T> {
   async set(
     key: string,
     state: T,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<undefined>> {
     const name = this.nameOf(key);
     const change = setChange(state, `state of store "${name}"`);
-    const written = this.#access.mutate(name, change, as);
+    const writer = writerOf(options, { name });
+    const written = this.#access.mutate(name, change, writer);
     return await written as Written<undefined>;
   }
 

@@ -6,6 +6,7 @@
 import { diffStates } from "../../protocol/diff.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Json } from "../../protocol/value.ts";
+import { runApplication } from "../application_error.ts";
 import type { Change } from "./change.ts";
 import { type StateObject, toState } from "./state.ts";
 import type { Writer } from "./writer.ts";
@@ -57,14 +58,16 @@ export function interceptChange(
   const before = about.before as StateObject;
   const next = change.state as StateObject;
   const updates = updatesOf(before, next);
-  const returned: unknown = intercept({ ...updates }, {
-    state: before,
-    next,
-    clientId: writer.clientId,
-    user: writer.user,
-    name,
-    key,
-  });
+  const returned: unknown = runApplication(() =>
+    intercept({ ...updates }, {
+      state: before,
+      next,
+      clientId: writer.clientId,
+      user: writer.user,
+      name,
+      key,
+    })
+  );
   if (returned === null) {
     throw new HeadwaterError(
       "refused",

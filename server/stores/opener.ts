@@ -78,7 +78,7 @@ export class StoreOpener {
     { ttlMs = definition.ttlMs }: Partial<Creation> = {},
   ): Promise<Store> {
     const { env } = this.#options;
-    const expiresAtMs = ttlMs === undefined
+    const expiresAtMs = ttlMs === undefined || ttlMs === Infinity
       ? undefined
       // A head with a fraction in it could not be read again.
       : Math.ceil(env.clock.now() + ttlMs);

@@ -21,6 +21,7 @@ import {
   checkRecipe,
   StoreHandle,
   type UpdateOptions,
+  writerOf,
 } from "./store_handle.ts";
 
 /**
@@ -64,7 +65,7 @@ export class StaticStore<T> extends StoreHandle<T> {
    */
   async update<R = undefined>(
     recipe: Recipe<T, R>,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<R>> {
     if (typeof recipe === "string") throw takesNoKey("update", this);
     checkRecipe(recipe, this);
@@ -72,18 +73,19 @@ export class StaticStore<T> extends StoreHandle<T> {
     return await this.#access.mutate(
       this.name,
       recipeChange(recipe),
-      as,
+      writerOf(options, this),
     ) as Written<R>;
   }
 
   /** Replaces the whole state, and resolves when that is committed. */
   async set(
     state: T,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<undefined>> {
     if (typeof state === "string") throw takesNoKey("set", this);
     const change = setChange(state, `state of store "${this.name}"`);
-    const written = this.#access.mutate(this.name, change, as);
+    const writer = writerOf(options, this);
+    const written = this.#access.mutate(this.name, change, writer);
     return await written as Written<undefined>;
   }
 
@@ -109,7 +111,13 @@ export class StaticStore<T> extends StoreHandle<T> {
     return await this.#access.has(this.name);
   }
 
-  /** Ends this life of the store; subscribers are told. False where there was none. */
+  /**
+   * Ends this life of the store; subscribers are told. False where there was none.
+   *
+   * A store that cannot be read (`store_unreadable`) is deleted, too, with what there is of
+   * it: its `onTerminate` does not run, and the server's `error` tells of it. One that a
+   * newer server has given a version that is not known here is refused.
+   */
   async delete(): Promise<boolean> {
     // Else who takes it for one of many would lose all there is.
     if (arguments.length > 0) throw takesNoKey("delete", this);
@@ -187,6 +195,7 @@ export class StaticStore<T> extends StoreHandle<T> {
    * Makes the state what it was at `version`, as one new version: nothing of the
    * history is lost, and subscribers are sent what differs. Where nothing does,
    * there is no new version. Within a function it applies once, like any write.
+   * It takes no time, as {@linkcode StaticStore.at} does.
    *
    * @throws {HeadwaterError} As {@linkcode StaticStore.at} and
    * {@linkcode StaticStore.update}; `refused` if the store was migrated since.

@@ -10,17 +10,24 @@ import type { InterceptContext } from "./intercept.ts";
 import type { ViewContext } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
 
+/**
+ * Who may: all, none, or those for whom it returns true. It must be synchronous; anything
+ * but true refuses, and the server's `error` tells once where that was neither false nor
+ * absent, such as a promise.
+ */
+export type AccessRule = boolean | ((context: AccessContext) => boolean);
+
 /** Behaviour of the stores of one definition. */
 export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   /**
    * Whether clients may subscribe to a store: all, none, or those for which this
-   * returns true. It is asked before the store is loaded or created, and again
+   * returns true; it must be synchronous. It is asked before the store is loaded or created, and again
    * whenever the user behind a connection has changed: who may not any more gets
    * nothing further of it.
    *
    * @default true
    */
-  readonly read?: boolean | ((context: AccessContext) => boolean);
+  readonly read?: AccessRule;
   /**
    * What subscribers see in the place of the state; nothing else of it is sent to
    * them. Any JSON value.
@@ -58,17 +65,22 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   audience?(context: AccessContext): string;
   /**
    * Whether clients may write to a store, by patches and mutators: all, none, or
-   * those for which this returns true. Functions write in any case.
+   * those for which this returns true; it must be synchronous. Functions write in any case.
    *
    * @default false
    */
-  readonly write?: boolean | ((context: AccessContext) => boolean);
+  readonly write?: AccessRule;
   /** Sees each write before it counts, and may change or drop it; see {@linkcode Interceptor}. */
   intercept?(
     updates: Partial<T>,
     context: InterceptContext<T>,
   ): Partial<T> | null;
-  /** A store ends by itself so many milliseconds after its creation. */
+  /**
+   * A store ends by itself so many milliseconds after its creation: a whole number, at most
+   * 100 years.
+   *
+   * @default Infinity, which is never
+   */
   readonly ttlMs?: number;
   /**
    * Asked whenever a subscriber has left, with how many are left on all servers, and
@@ -112,7 +124,7 @@ const OPTIONS: Readonly<
   audience: "function",
   write: "rule",
   intercept: "function",
-  ttlMs: "number",
+  ttlMs: "any",
   selfDestruct: "function",
   history: "object",
 };

@@ -51,6 +51,8 @@ export class Access {
   /** What users may do at most, whatever their tokens say. */
   readonly #directory = new Map<string, number>();
   readonly #open = new Set<Revocation>();
+  /** When all servers have heeded the others. */
+  #heededMs = -Infinity;
   /** How long it takes to look somebody up, and how often that fails. */
   faults: { lateMs: number; fails: number } = { lateMs: 0, fails: 0 };
   /** Levels that were changed. */
@@ -120,9 +122,10 @@ export class Access {
     this.#try(on, revocation);
   }
 
-  /** Whether servers may not have heard of a revocation yet. */
+  /** Whether servers may not have heeded a revocation yet. */
   get isUnsettled(): boolean {
-    return this.#open.size > 0;
+    const { elapsedMs } = this.#world.simulation.clock;
+    return this.#open.size > 0 || elapsedMs <= this.#heededMs;
   }
 
   /** Makes revocations again whose servers have ended, or could not. */
@@ -205,6 +208,7 @@ export class Access {
         if (!this.#open.delete(revocation)) return;
         note(`the access of ${clientId ?? userId} is revoked`);
         const untilMs = clock.elapsedMs + this.#boundMs;
+        this.#heededMs = untilMs;
         for (const [person, grant] of grants) {
           if (clientId !== undefined && person !== only) continue;
           person.limits.settle(grant, untilMs);

@@ -15,10 +15,10 @@ const guarded = (weight: number) => ({ plan }: World): number =>
 
 /** What happens to tokens, and to what users may do at most. */
 export const ACCESS_MOVES: readonly Move[] = [
-  { name: "another token", weight: guarded(14), run: changeToken },
+  { name: "another token", weight: guarded(10), run: changeToken },
   {
     name: "another limit",
-    weight: guarded(8),
+    weight: guarded(6),
     run: (world) => {
       const { random, access, people, simulation: { servers } } = world;
       if (servers.length === 0) return;
@@ -29,15 +29,15 @@ export const ACCESS_MOVES: readonly Move[] = [
       access.revoke(random.pick(servers), { userId, level, only });
     },
   },
-  { name: "lose a store", weight: guarded(8), run: loseAStore },
+  { name: "lose a store", weight: guarded(5), run: loseAStore },
   {
     name: "lose a store at a server that hears nothing",
-    weight: ({ plan }) => plan.isGuarded && plan.servers > 1 ? 6 : 0,
+    weight: ({ plan }) => plan.isGuarded && plan.servers > 1 ? 3 : 0,
     run: loseAStoreUnheard,
   },
   {
     name: "be refused when it is sent again",
-    weight: guarded(10),
+    weight: guarded(8),
     run: beRefusedLater,
   },
   {
@@ -98,7 +98,7 @@ async function loseAStore(world: World): Promise<void> {
   } else {
     show(world, person, level);
   }
-  for (let round = 0; round < 8; round++) {
+  for (let rounds = random.integer(2, 8); rounds > 0; rounds--) {
     for (const server of simulation.servers) {
       if (random.chance(0.5)) world.caller.update(server, store);
     }

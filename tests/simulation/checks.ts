@@ -66,7 +66,7 @@ async function lastRound(world: World): Promise<void> {
   const { people, plan, random, simulation } = world;
   // What was on its way when everything healed may still be late.
   const { kv } = plan.trouble;
-  await simulation.advance(kv > 0 || plan.isGuarded ? LATE_MS : REWATCH_MS);
+  await simulation.advance(kv > 0 ? LATE_MS : REWATCH_MS);
   world.note("the last round");
   world.makeWell();
   for (const person of people) {
@@ -141,7 +141,7 @@ function restless(world: World, isFirstEnough = false): string[] {
 function* causes(world: World): Generator<string> {
   const { simulation, truth, people, plan, access } = world;
   const { elapsedMs } = simulation.clock;
-  if (access.isUnsettled) yield "not everybody has heard of a revocation";
+  if (access.isUnsettled) yield "not everybody has heeded a revocation";
   for (const person of people) {
     const { name, running: { client }, observers, pending } = person;
     if (client.status !== "connected") yield `${name} is ${client.status}`;

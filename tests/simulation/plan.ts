@@ -60,7 +60,7 @@ export function drawPlan(random: SeededRandom): Plan {
   const isBroken = random.chance(0.2);
   const isRestored = random.chance(0.18);
   // What a proxy repeats, or a backup brings back, may be a word about access.
-  const isGuarded = !isBroken && !isRestored && random.chance(0.35);
+  const isGuarded = !isBroken && !isRestored && random.chance(0.3);
   return {
     servers: isLong ? Math.max(2, servers) : servers,
     clients: random.integer(1, 3),

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { useEffect, useState } from "react";
+import { useEffect, useLayoutEffect, useState } from "react";
 import { createHooks } from "../../../adapters/react/mod.ts";
+import { createClient } from "../../../client/mod.ts";
 import { app } from "./app.ts";
 import { equal, type Stage } from "./stage.tsx";
 
@@ -276,35 +277,92 @@ export async function callAndLeave(stage: Stage): Promise<void> {
 
 /** Events reach the listener of the last render, once; and nobody who is gone. */
 export async function events(stage: Stage): Promise<void> {
+  const client = createClient<typeof app>(stage.url);
+  let sent = 0;
+  client.on("toast", () => sent++);
+  /** Until it has come here, whoever listens. */
+  const toast = async (text: string) => {
+    const before = sent;
+    await stage.other.call("toast", text);
+    await stage.until(() => sent === before + 1);
+  };
   const heard: string[] = [];
   const Listener = ({ name }: { name: string }) => {
-    const client = useClient();
     useEvent("toast", ({ text }) => heard.push(`${name} ${text}`));
-    useEvent("connected", ({ clientId }) => {
-      heard.push(clientId === client.clientId ? "connected" : "a stranger");
-    });
+    useEffect(() => stage.rendered(`${name} listens`));
     return <p>{name}</p>;
   };
-  const show = (name: string) =>
+  const show = async (name: string) => {
     stage.render(
-      <HeadwaterProvider url={stage.url}>
+      <HeadwaterProvider client={client}>
         {name && <Listener name={name} />}
       </HeadwaterProvider>,
     );
-  show("first");
-  await stage.until(() => heard.length === 1);
-  await stage.other.call("toast", "1");
-  await stage.until(() => heard.length === 2);
-  show("second");
-  await stage.shows("second");
-  await stage.other.call("toast", "2");
-  await stage.until(() => heard.length === 3);
-  show("");
-  await stage.shows("");
-  await stage.other.call("toast", "3");
-  show("third");
-  await stage.shows("third");
-  await stage.other.call("toast", "4");
-  await stage.until(() => heard.length === 4);
-  equal(heard, ["connected", "first 1", "second 2", "third 4"]);
+    await stage.shows(name);
+    await stage.until(() =>
+      name === "" || stage.renders(`${name} listens`) > 0
+    );
+  };
+  await show("first");
+  await stage.until(() => client.status === "connected");
+  await toast("1");
+  await show("second");
+  await toast("2");
+  await show("");
+  await toast("3");
+  await show("third");
+  await toast("4");
+  client.destroy();
+  equal(heard, ["first 1", "second 2", "third 4"]);
+}
+
+/** Events of the client's own connection reach who was there from the first. */
+export async function ownEvents(stage: Stage): Promise<void> {
+  const Listener = () => {
+    const client = useClient();
+    const [text, setText] = useState("waiting");
+    useEvent("connected", ({ clientId }) => {
+      setText(clientId === client.clientId ? "connected" : "a stranger");
+    });
+    return <p>{text}</p>;
+  };
+  stage.render(
+    <HeadwaterProvider url={stage.url}>
+      <Listener />
+    </HeadwaterProvider>,
+  );
+  await stage.shows("connected");
+}
+
+/** Who is taken off hears nothing any more, also of what happens in the same moment. */
+export async function gone(stage: Stage): Promise<void> {
+  const client = createClient<typeof app>(stage.url);
+  const heard: string[] = [];
+  const Listener = ({ name }: { name: string }) => {
+    useEvent("disconnected", () => heard.push(name));
+    useEffect(() => stage.rendered("listens"));
+    return <p>{name}</p>;
+  };
+  const Page = ({ isOver }: { isOver: boolean }) => {
+    // After the page has changed, and before React has tidied up.
+    useLayoutEffect(() => {
+      if (isOver) client.destroy();
+    }, [isOver]);
+    return isOver ? null : <Listener name="gone" />;
+  };
+  const show = (isOver: boolean) =>
+    stage.render(
+      <HeadwaterProvider client={client}>
+        <Listener name="here" />
+        <Page isOver={isOver} />
+      </HeadwaterProvider>,
+      { isStrict: false },
+    );
+  show(false);
+  await stage.until(() => stage.renders("listens") === 2);
+  await client.ready();
+  show(true);
+  await stage.shows("here");
+  await stage.until(() => client.status === "closed");
+  equal(heard, ["here"]);
 }
