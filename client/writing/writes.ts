@@ -32,8 +32,12 @@ import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
 
-const KNOWN: Readonly<Record<keyof Required<WriteOptions>, true>> = {
+const WRITE_OPTIONS: Readonly<Record<keyof Required<WriteOptions>, true>> = {
   policy: true,
+};
+const MUTATE_OPTIONS: Readonly<Record<keyof Required<MutateOptions>, true>> = {
+  store: true,
+  ...WRITE_OPTIONS,
 };
 
 /** See the module's documentation. */
@@ -94,9 +98,10 @@ export class Writes implements Writing {
   mutate(
     name: string,
     args: unknown,
-    { store, ...options }: MutateOptions,
+    options: MutateOptions,
   ): Promise<ClientWritten> {
-    checkWriteOptions(`run mutator "${name}"`, options);
+    checkWriteOptions(`run mutator "${name}"`, options, MUTATE_OPTIONS);
+    const { store } = options;
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
@@ -286,8 +291,12 @@ export class Writes implements Writing {
   }
 }
 
-function checkWriteOptions(action: string, options: WriteOptions): void {
-  checkOptions<WriteOptions>(action, options, KNOWN);
+function checkWriteOptions(
+  action: string,
+  options: WriteOptions,
+  known: Readonly<Record<string, true>> = WRITE_OPTIONS,
+): void {
+  checkOptions(action, options, known);
   const { policy } = options;
   const isKnown = policy === undefined || policy === "rebase" ||
     policy === "expectVersion";
