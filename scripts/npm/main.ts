@@ -19,6 +19,7 @@ import { page } from "./checks/page.ts";
 import { peers } from "./checks/peers.ts";
 import { program } from "./checks/program.ts";
 import { publicEntries } from "./checks/public_entries.ts";
+import { readme } from "./checks/readme.ts";
 import { todo } from "./checks/todo.ts";
 import { types } from "./checks/types.ts";
 import { Consumer, Lab } from "./lab.ts";
@@ -28,6 +29,7 @@ const CHECKS: readonly Check[] = [
   publicEntries,
   types,
   page,
+  readme,
   todo,
   program,
   frameworks,
