@@ -4,7 +4,7 @@
  * @module
  */
 import { CLIENT_CHANNELS } from "./channels.ts";
-import { checkSchema } from "./schema.ts";
+import { checkSchema } from "./schema_check.ts";
 import { checkFunction, shown } from "./shown.ts";
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -6,8 +6,7 @@
  * @module
  */
 import { HeadwaterError } from "./errors.ts";
-import { shown } from "./shown.ts";
-import { type Path, pointer } from "./value.ts";
+import { type Path, pointer } from "./json.ts";
 
 /**
  * A schema: what Standard Schema says that one is. `Input` is what it takes,
@@ -52,28 +51,6 @@ export type InputOf<S> = S extends Schema<infer Input, infer _> ? Input : never;
 /** What a schema gives. */
 export type OutputOf<S> = S extends Schema<infer _, infer Output> ? Output
   : never;
-
-/**
- * Refuses what is no schema; `what` begins the message.
- *
- * @throws {TypeError} Unless `value` follows Standard Schema, version 1.
- */
-export function checkSchema(value: unknown, what: string): void {
-  const isHolder = typeof value === "function" ||
-    typeof value === "object" && value !== null;
-  const standard: unknown = isHolder && "~standard" in value
-    ? value["~standard"]
-    : undefined;
-  const isSchema = typeof standard === "object" && standard !== null &&
-    "validate" in standard && typeof standard.validate === "function" &&
-    "version" in standard && standard.version === 1;
-  if (isSchema) return;
-  throw new TypeError(
-    `${what} must be a schema that follows Standard Schema, such as Zod's z.object({ … }), not ${
-      shown(value)
-    }`,
-  );
-}
 
 /** So many of the things that are wrong are told. */
 const MOST_ISSUES = 16;

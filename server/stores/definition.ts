@@ -6,7 +6,7 @@
  */
 import type { StateRules } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
-import { checkSchema } from "../../protocol/schema.ts";
+import { checkSchema } from "../../protocol/schema_check.ts";
 import { definedName } from "../defined_name.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
 import type { Guard } from "./change.ts";
