@@ -1,5 +1,6 @@
 /**
- * Whether something is a schema, for who is given one. This module is browser compatible.
+ * Refuses what is no schema. Apart from what checks by one, which a page loads that
+ * writes. This module is browser compatible.
  *
  * @module
  */
