@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createClient, HeadwaterError } from "../client/mod.ts";
+import { createClient, defineApp, HeadwaterError } from "../client/mod.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import {
   FakeNetwork,
@@ -106,6 +106,32 @@ Deno.test("createClient(), call() and writes refuse options that there are not, 
   );
   assert.deepEqual(handle.getState(), { n: 1 });
   assert.equal(client.unackedCount, 0);
+  client.destroy();
+});
+
+Deno.test("mutate() takes a store and a policy together, for a store that is here and for one that is not", async () => {
+  const app = defineApp({
+    stores: { "Room:*": { initial: { n: 0 } } },
+    mutators: {
+      add: { store: "Room:*", run: (room: { n: number }) => void room.n++ },
+    },
+  });
+  const { client, socket } = await openClient({ app });
+  const handle = client.subscribe<{ n: number }>("Room:1");
+  await settle();
+  socket.deliver(snap({ name: "Room:1", state: { n: 0 } }));
+  socket.take();
+  for (const store of ["Room:1", "Room:2"]) {
+    client.mutate("add", undefined, { store, policy: "expectVersion" });
+  }
+  await settle();
+  assert.deepEqual(handle.getState(), { n: 1 });
+  assert.deepEqual(
+    socket.take().map((frame) =>
+      frame.type === "mut" && [frame.writes[0]?.name, frame.exact]
+    ),
+    [["Room:1", true], ["Room:2", true]],
+  );
   client.destroy();
 });
 
