@@ -6,10 +6,7 @@ import type { Duplex } from "node:stream";
 export interface WebSocket {
   binaryType: "arraybuffer";
   readonly readyState: number;
-  readonly bufferedAmount: number;
-  send(data: Uint8Array): void;
   close(code: number, reason: string): void;
-  terminate(): void;
   on(
     event: "message",
     listener: (data: ArrayBuffer | Buffer, isBinary: boolean) => void,

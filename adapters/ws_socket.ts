@@ -12,6 +12,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { Socket, SocketEvents } from "../server/ports.ts";
 import { cutReason } from "./close_reason.ts";
 import type { CheckedUpgrade } from "./upgrade_request.ts";
+import { WsFramer } from "./ws_framer.ts";
 
 /** How long the end of a socket may take before TCP is cut, and its memory free. */
 const CLOSE_MS = 2_000;
@@ -29,6 +30,7 @@ export interface HandedOver {
 /** Makes sockets of upgrade requests that have been checked. */
 export class WsUpgrader {
   readonly #server: WebSocketServer;
+  readonly #framer = new WsFramer();
 
   /** A message over `messageBytes` ends its socket with 1009, wherever it is cut into fragments. */
   constructor(messageBytes: number) {
@@ -55,21 +57,35 @@ export class WsUpgrader {
       delete incoming.headers["sec-websocket-protocol"];
     } else incoming.headers["sec-websocket-protocol"] = subprotocol;
     this.#server.handleUpgrade(incoming, tcp, head, (socket) => {
-      new WsSocket(socket, opened);
+      new WsSocket({ socket, tcp, framer: this.#framer }, opened);
     });
   }
+}
+
+/** What a {@linkcode WsSocket} is made of. */
+interface WsParts {
+  readonly socket: WebSocket;
+  readonly tcp: Duplex;
+  readonly framer: WsFramer;
 }
 
 /** A socket of `ws`. */
 export class WsSocket implements Socket {
   readonly #socket: WebSocket;
+  readonly #tcp: Duplex;
+  readonly #framer: WsFramer;
   // Dropped as soon as the end is decided: the core has forgotten the socket by then.
   #events: SocketEvents | undefined;
   #isEnded = false;
 
   /** Takes over an open socket. */
-  constructor(socket: WebSocket, opened: (socket: WsSocket) => SocketEvents) {
+  constructor(
+    { socket, tcp, framer }: WsParts,
+    opened: (socket: WsSocket) => SocketEvents,
+  ) {
     this.#socket = socket;
+    this.#tcp = tcp;
+    this.#framer = framer;
     // Bytes of its own. A Buffer is a view that keeps 64 KB of what was read from
     // TCP, so that a small message in an inbox would cost a thousand times its size.
     socket.binaryType = "arraybuffer";
@@ -88,14 +104,14 @@ export class WsSocket implements Socket {
 
   /** See {@linkcode Socket.bufferedBytes}. */
   get bufferedBytes(): number {
-    return this.#isEnded ? 0 : this.#socket.bufferedAmount;
+    return this.#isEnded ? 0 : this.#tcp.writableLength;
   }
 
   /** See {@linkcode Socket.send}. */
   send(bytes: Uint8Array<ArrayBuffer>): "sent" | "gone" {
     // A peer that closes is gone before its event: `ws` waits for the end of TCP.
     if (this.#isEnded || this.#socket.readyState !== OPEN) return "gone";
-    this.#socket.send(bytes);
+    this.#framer.write(bytes, this.#tcp);
     return "sent";
   }
 

@@ -24,6 +24,7 @@ export type {
   ArgsAndOptions,
   ArgsInput,
   CallOptions,
+  CallOptionsOf,
   Client,
   ClientEvents,
   ClientStatus,
@@ -33,13 +34,16 @@ export type {
   FullName,
   FunctionContract,
   Guess,
+  GuessOf,
   IfOpen,
   InputOf,
   Json,
   ListenerOptions,
+  MutateArgs,
   MutateOptions,
   MutatorContext,
   MutatorInput,
+  MutatorStore,
   NameIn,
   Narrowest,
   OutputOf,
@@ -216,9 +220,8 @@ export type SliceCreator<T> = (
  * await here;
  *
  * const { update, unsubscribe } = useTodos.getState();
- * const written = update((draft) => void draft.items.push("Ship it"));
- * assert.deepEqual(useTodos.getState().data, { items: ["Ship it"] }); // at once
- * await written; // it is in the KV
+ * await update((draft) => void draft.items.push("Ship it")); // shows at once
+ * assert.deepEqual(useTodos.getState().data, { items: ["Ship it"] });
  *
  * unsubscribe();
  * client.destroy();

@@ -9,9 +9,12 @@ import type {
   ArgsAndOptions,
   ArgsInput,
   EventOf,
+  FullName,
   IfOpen,
   MutatorInput,
+  MutatorStore,
   NameIn,
+  PartOf,
   ResultOf,
   StateOf,
   StoreName,
@@ -68,6 +71,42 @@ export interface CallOptions {
 
 /** Makes the next state of a store; its author knows the state's shape. */
 export type Guess = (state: never) => unknown;
+
+/** Makes the next state of store `N` of contract `A`. */
+export type GuessOf<A extends App, N> = (
+  state: StateOf<A, N>,
+) => StateOf<A, N>;
+
+/**
+ * {@linkcode CallOptions} where contract `A` says which stores there are: `S` is the one
+ * that a single guess is about, `G` has the names of several.
+ */
+export type CallOptionsOf<A extends App, S, G> = [StoreName<A>] extends [never]
+  ? CallOptions
+  :
+    & Pick<CallOptions, "signal">
+    & (
+      | { store: S; optimistic: GuessOf<A, S> }
+      | {
+        store?: undefined;
+        optimistic?:
+          | { readonly [N in keyof G]: GuessOf<A, N> }
+          | undefined;
+      }
+    );
+
+/** What mutator `N` of contract `A` is given: for all of a kind, which store is said, too. */
+export type MutateArgs<A extends App, N extends keyof PartOf<A, "mutators">> =
+  MutatorStore<A, N> extends infer P extends string
+    ? P extends `${string}:*` ? [
+        args: MutatorInput<A, N>,
+        options: WriteOptions & { store: FullName<P> },
+      ]
+    : ArgsAndOptions<
+      MutatorInput<A, N>,
+      WriteOptions & { store?: P | undefined }
+    >
+    : never;
 
 /**
  * A client of one server, or of many that serve the same stores. Made by
@@ -151,18 +190,25 @@ export interface Client<A extends App = any> extends Disposable {
    * A call that fails with its connection or by its time-out is not reported as
    * an unhandled rejection where nobody looks.
    */
-  call<R = unknown>(
+  call<R = unknown, S extends StoreName<A> = StoreName<A>, G = unknown>(
     name: IfOpen<A, "functions", string>,
     args?: unknown,
-    options?: CallOptions,
+    options?: CallOptionsOf<A, S, G>,
   ): Promise<R>;
+  /** Calls a function of the contract with options: see {@linkcode CallOptions}. */
+  // Above the next one, which would have the compiler forget what a guess is given.
+  call<N extends NameIn<A, "functions">, S extends StoreName<A>, G>(
+    name: N,
+    args: ArgsInput<A, N>,
+    options: CallOptionsOf<A, S, G>,
+  ): Promise<ResultOf<A, N>>;
   /**
    * Calls a function of the contract. What its schemas refuse, the server does: the
    * call rejects with `invalid`, and the path of what is wrong.
    */
   call<N extends NameIn<A, "functions">>(
     name: N,
-    ...given: ArgsAndOptions<ArgsInput<A, N>, CallOptions>
+    ...given: ArgsAndOptions<ArgsInput<A, N>, Pick<CallOptions, "signal">>
   ): Promise<ResultOf<A, N>>;
   /**
    * Runs a mutator of the contract: here at once, on top of what is shown, and on the
@@ -180,7 +226,7 @@ export interface Client<A extends App = any> extends Disposable {
   /** Runs a mutator of the contract, by its name there. */
   mutate<N extends NameIn<A, "mutators">>(
     name: N,
-    ...given: ArgsAndOptions<MutatorInput<A, N>, MutateOptions>
+    ...given: MutateArgs<A, N>
   ): Promise<ClientWritten>;
   /**
    * Has all writes that `run` makes, to whichever stores, take effect together or not

@@ -33,3 +33,10 @@ export class Deferred<T> {
     this.#reject(error);
   }
 }
+
+/** A promise that is rejected, and that nobody has to handle. */
+export function rejectedQuietly<T>(error: Error): Promise<T> {
+  const deferred = new Deferred<T>();
+  deferred.rejectQuietly(error);
+  return deferred.promise;
+}

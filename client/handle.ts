@@ -4,7 +4,7 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import { checkFunction } from "../protocol/shown.ts";
+import { checkFunction, shown } from "../protocol/shown.ts";
 import { freezeDeep, type Json } from "../protocol/json.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Deferred } from "./deferred.ts";
@@ -17,7 +17,7 @@ import {
   type Subscription,
 } from "./subscription.ts";
 import type { ClientWritten, WriteOptions } from "./write_options.ts";
-import type { StoreWriteOptions, Writing } from "./writing_port.ts";
+import type { Writing } from "./writing_port.ts";
 
 /** What a {@linkcode Handle} asks of its owner. */
 export interface HandleOwner {
@@ -88,38 +88,43 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 
   update(
     recipe: (draft: T) => unknown,
-    options?: WriteOptions,
+    options: WriteOptions = {},
   ): Promise<ClientWritten> {
     checkFunction(recipe, `Cannot update store "${this.name}": the recipe`);
-    return this.#write(
-      options,
-      (writing, store, how) => writing.update(store, recipe, how),
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
     );
   }
 
-  set(state: T, options?: WriteOptions): Promise<ClientWritten> {
+  set(state: T, options: WriteOptions = {}): Promise<ClientWritten> {
     const what = `state of store "${this.name}"`;
     const clean = freezeDeep(this.#owner.writing().clean(state, what));
     if (clean === null || typeof clean !== "object" || Array.isArray(clean)) {
       throw new TypeError(`Cannot use ${what}: it must be an object`);
     }
-    return this.#write(
-      options,
-      (writing, store, how) => writing.set(store, clean, how),
-    );
+    return this.#write((writing, store) => writing.set(store, clean, options));
   }
 
-  merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten> {
-    const updates = Object.entries(partial as object); // a state is an object
+  merge(
+    partial: Partial<T>,
+    options: WriteOptions = {},
+  ): Promise<ClientWritten> {
+    if (partial === null || typeof partial !== "object") {
+      throw new TypeError(
+        `Cannot merge into store "${this.name}": an object of properties is needed, not ${
+          shown(partial)
+        }`,
+      );
+    }
+    const updates = Object.entries(partial);
     const recipe = (draft: Record<string, unknown>) => {
       for (const [name, value] of updates) {
         if (value === undefined) delete draft[name];
         else draft[name] = value;
       }
     };
-    return this.#write(
-      options,
-      (writing, store, how) => writing.update(store, recipe, how),
+    return this.#write((writing, store) =>
+      writing.update(store, recipe, options)
     );
   }
 
@@ -172,14 +177,15 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#subscription.overlay?.canRedo ?? false;
   }
 
-  undo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  // Asynchronous, so that a conflict rejects: it is no mistake of the caller's.
+  async undo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.undo(this.#subscription)
     );
   }
 
-  redo(): Promise<ClientWritten | undefined> {
-    return this.#owner.writing().run((writing) =>
+  async redo(): Promise<ClientWritten | undefined> {
+    return await this.#owner.writing().run((writing) =>
       writing.redo(this.#subscription)
     );
   }
@@ -203,19 +209,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   }
 
   #write(
-    { policy }: WriteOptions = {},
-    write: (
-      writing: Writing,
-      store: Subscription,
-      options: StoreWriteOptions,
-    ) => Promise<ClientWritten>,
+    write: (writing: Writing, store: Subscription) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
     if (this.#lastSeen) throw unsubscribed(this.name);
     const store = this.#subscription;
     if (!store.current) throw notHereError(this.name);
-    return this.#owner.writing().run((writing) =>
-      write(writing, store, { policy })
-    );
+    return this.#owner.writing().run((writing) => write(writing, store));
   }
 
   /** Who waits for a state may write at once: not before the part that writes is there. */

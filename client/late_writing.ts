@@ -7,9 +7,11 @@
 import { copyClean } from "../protocol/copy_clean.ts";
 import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/json.ts";
-import { Deferred } from "./deferred.ts";
+import { checkFunction } from "../protocol/shown.ts";
+import { Deferred, rejectedQuietly } from "./deferred.ts";
+import { disconnected } from "./reconnector.ts";
 import { MAX_PENDING } from "./request.ts";
-import type { WritePolicy } from "./write_options.ts";
+import type { WriteOptions } from "./write_options.ts";
 import type {
   LoadWriting,
   Writing,
@@ -78,6 +80,8 @@ export class LateWriting {
 
   /** Writes with the part, now or when it is there; what it throws then rejects. */
   run<R>(write: (writing: Writing) => Promise<R>): Promise<R> {
+    const { closedBy } = this.#owner;
+    if (closedBy) return rejectedQuietly(disconnected(closedBy));
     if (this.#writing) return write(this.#writing);
     const done = new Deferred<R>();
     const reject = (error: unknown) => done.rejectQuietly(error);
@@ -89,12 +93,15 @@ export class LateWriting {
   }
 
   /** Has everything that `run` writes take effect together. */
-  batch(run: () => void, policy: WritePolicy | undefined): Promise<void> {
+  batch(run: () => void, options: WriteOptions): Promise<void> {
+    checkFunction(run, "Cannot batch: what it is to run");
+    const { closedBy } = this.#owner;
+    if (closedBy) return rejectedQuietly(disconnected(closedBy));
     if (this.#batch) throw new TypeError("Cannot batch within a batch");
     const items: Waiting[] = this.#batch = [];
     try {
       if (this.#writing) {
-        return this.#writing.batch(() => refusePromise(run()), policy);
+        return this.#writing.batch(() => refusePromise(run()), options);
       }
       refusePromise(run());
     } catch (error) {
@@ -103,7 +110,7 @@ export class LateWriting {
     } finally {
       this.#batch = undefined;
     }
-    return this.#runAll(items, policy);
+    return this.#runAll(items, options);
   }
 
   /**
@@ -129,7 +136,7 @@ export class LateWriting {
     for (const { reject } of this.#waiting.splice(0)) reject?.(error);
   }
 
-  #runAll(items: Waiting[], policy: WritePolicy | undefined): Promise<void> {
+  #runAll(items: Waiting[], options: WriteOptions): Promise<void> {
     if (items.length === 0) return Promise.resolve();
     const done = new Deferred<void>();
     const reject = (error: unknown) => {
@@ -140,7 +147,7 @@ export class LateWriting {
       const startAll = () => {
         for (const item of items) item.start(writing);
       };
-      writing.batch(startAll, policy).then(() => done.resolve(), reject);
+      writing.batch(startAll, options).then(() => done.resolve(), reject);
     };
     this.#wait({ start, reject });
     return done.promise;

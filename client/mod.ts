@@ -5,13 +5,16 @@
  *
  * @module
  */
-export { createClient } from "./client.ts";
+export { createClient } from "./create_client.ts";
 export type {
   CallOptions,
+  CallOptionsOf,
   Client,
   ClientEvents,
   ClientStatus,
   Guess,
+  GuessOf,
+  MutateArgs,
 } from "./api.ts";
 export type { ClientOptions } from "./client_options.ts";
 export type { SubscriptionHandle } from "./handle_api.ts";
@@ -54,6 +57,7 @@ export type {
   FullName,
   IfOpen,
   MutatorInput,
+  MutatorStore,
   NameIn,
   Narrowest,
   PartOf,

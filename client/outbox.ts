@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { encodeUp, joinUp } from "../protocol/client_codec.ts";
 import {
   type ErrorBody,
   HeadwaterError,
@@ -17,7 +16,8 @@ import type {
 import { CallTimeouts } from "./call_timeouts.ts";
 import { Deferred } from "./deferred.ts";
 import type { ClientClock } from "./environment.ts";
-import { isWrite, OutboxQueue, type QueuedCall } from "./outbox_queue.ts";
+import { OutboxQueue, type QueuedCall } from "./outbox_queue.ts";
+import { OutboxSender } from "./outbox_sender.ts";
 import { type IssuedSession, OutboxSession } from "./outbox_session.ts";
 import {
   type Journal,
@@ -38,28 +38,8 @@ export interface OutboxOptions {
   readonly journal?: () => Journal | undefined;
 }
 
-/**
- * Calls in flight may have so many times the bytes of the server's largest
- * message. What it has not come to yet waits in its inbox, and a client that
- * fills that is closed as flooding.
- */
-const WINDOW_MESSAGES = 2;
-
-/**
- * Writes that are on their way at once. A server runs no more of one connection, and
- * what it has not come to is written on a base that gets older and older. Calls have no
- * base: they would only wait for each other's way.
- */
-const MAX_WRITES_IN_FLIGHT = 64;
-
-/** Cancelled calls in one message; the server takes short messages of them ahead of others. */
-const CANCELS_PER_MESSAGE = 64;
-
 /** Part of a session's life after which it is renewed when no answer is due. */
 const RENEW_AFTER = 1 / 2;
-
-/** Part of it after which no call is sent before the session is renewed. */
-const HOLD_AFTER = 3 / 4;
 
 /**
  * The calls that have no answer yet, in order, and the session that makes it
@@ -75,8 +55,7 @@ export class Outbox {
   /** What waits and what is on its way; the part that writes looks at it, too. */
   readonly queue: OutboxQueue = new OutboxQueue();
   readonly #session: OutboxSession;
-  /** Numbers of calls that the server may still be at, and nobody awaits any more. */
-  #cancelled: number[] = [];
+  readonly #sender: OutboxSender;
 
   constructor(options: OutboxOptions) {
     const { clock, timeoutMs } = options;
@@ -90,6 +69,16 @@ export class Outbox {
         this.#fail(call, "timeout", "RPC timeout");
       },
     });
+    this.#sender = new OutboxSender({
+      queue: this.queue,
+      session: this.#session,
+      journal: () => this.#journal,
+      reject: (call, error) => {
+        this.#remove(call);
+        call.answer.reject(error);
+      },
+      giveUp: (call) => this.#giveUp(call),
+    });
   }
 
   /** Whether anything waits to be sent. */
@@ -100,6 +89,11 @@ export class Outbox {
   /** Calls without an answer. */
   get size(): number {
     return this.queue.calls.size;
+  }
+
+  /** Whether a request is waiting for its answer. */
+  has(request: PendingRequest): boolean {
+    return [...this.queue.calls].some((call) => call === request);
   }
 
   /** The session, if there is one. */
@@ -200,55 +194,18 @@ export class Outbox {
   /** The connection is gone: what has no answer is to be sent again on the next. */
   disconnected(): void {
     this.#session.isReady = false;
-    // With its connection the server gives up what it was at for that.
-    this.#cancelled = [];
+    this.#sender.disconnected();
     this.queue.disconnected();
   }
 
   /** The frames to send now, none of them over `messageBytes`. They count as sent. */
   takeFrames(messageBytes: number): Uint8Array<ArrayBuffer>[] {
-    const frames: Uint8Array<ArrayBuffer>[] = [];
-    const { queue } = this;
-    const { isReady, age } = this.#session;
-    if (!isReady) return frames;
-    const isHeld = this.hasNumbers && age >= HOLD_AFTER;
-    const blocked: Request[] = [];
-    for (const call of queue.due) {
-      if (isHeld && call.number === undefined) break;
-      const { request } = call;
-      if (request.isHeld) break;
-      // Without what it was made on the server would refuse it, again and again.
-      if (request.isBlocked || request.isBehind?.(blocked)) {
-        blocked.push(request);
-        continue;
-      }
-      if (isWrite(call) && queue.writesInFlight >= MAX_WRITES_IN_FLIGHT) break;
-      if (!this.#isSafe(call)) break;
-      const frame = this.#tryEncode(call);
-      if (!frame) continue;
-      if (frame.length > messageBytes) {
-        this.#rejectTooBig(call, messageBytes, frame.length);
-        continue;
-      }
-      const isOverWindow =
-        queue.bytesInFlight + frame.length > WINDOW_MESSAGES * messageBytes;
-      if (isOverWindow && queue.bytesInFlight > 0) break;
-      queue.left(call, frame.length);
-      request.sent?.();
-      frames.push(frame);
-    }
-    return frames;
+    return this.#sender.takeFrames(messageBytes);
   }
 
   /** Messages by which the server learns what nobody awaits any more. */
   takeCancels(): Uint8Array<ArrayBuffer>[] {
-    const messages: Uint8Array<ArrayBuffer>[] = [];
-    while (this.#cancelled.length > 0) {
-      const frames = this.#cancelled.splice(0, CANCELS_PER_MESSAGE)
-        .map((id) => encodeUp({ type: "cancel", id }));
-      messages.push(joinUp(frames));
-    }
-    return messages;
+    return this.#sender.takeCancels();
   }
 
   /**
@@ -290,42 +247,6 @@ export class Outbox {
       this.#journal?.isKept(call) === true;
   }
 
-  /**
-   * Whether it may be sent. What a later client may send has to be kept with its number
-   * before: that client would send it under another, and it would take effect twice.
-   */
-  #isSafe(call: QueuedCall): boolean {
-    const journal = this.#journal;
-    if (!call.request.isLasting || !journal?.isOn) return true;
-    if (call.number !== undefined && journal.isSafe(call)) return true;
-    journal.number(call, MAX_WRITES_IN_FLIGHT - this.queue.writesInFlight);
-    return false;
-  }
-
-  /** Its frame; where it cannot be sent any more it is rejected. */
-  #tryEncode(call: QueuedCall): Uint8Array<ArrayBuffer> | undefined {
-    try {
-      return this.#encode(call);
-    } catch (error) {
-      this.#remove(call);
-      call.answer.reject(error);
-      return undefined;
-    }
-  }
-
-  #encode({ request, number, createdMs, isResent }: QueuedCall) {
-    const { sent, nextNumber } = this.queue;
-    const id = number ?? nextNumber;
-    const [oldest = id] = sent.keys();
-    const sinceMs = this.session?.startedMs ?? createdMs;
-    return request.encode({
-      id,
-      oldest,
-      elapsedMs: Math.max(0, createdMs - sinceMs),
-      ...(isResent && { resent: true }),
-    });
-  }
-
   /** Sends it again as it is by now, unless that has failed, too. */
   #rebase(call: QueuedCall, error: ErrorBody): void {
     if (!this.queue.calls.has(call)) return;
@@ -337,29 +258,25 @@ export class Outbox {
     this.#options.onDue();
   }
 
-  #rejectTooBig(call: QueuedCall, allowed: number, actual: number): void {
-    // The server before this one took more; what became of it there is not known here.
-    if (call.wasSent) {
-      return this.#fail(call, "unknown", unknownOutcome(call.request));
-    }
-    this.#remove(call);
-    const { action } = call.request;
-    call.answer.reject(
-      new LimitError(action, "messageBytes", allowed, actual),
-    );
-  }
-
   #rejectSent(isLost: (call: QueuedCall) => boolean): void {
     const { sent } = this.queue;
     for (const [number, call] of sent) {
       if (!isLost(call)) continue;
-      if (call.wasSent) {
-        this.#fail(call, "unknown", unknownOutcome(call.request));
-      } else {
+      if (call.wasSent) this.#giveUp(call);
+      else {
         sent.delete(number);
         call.number = undefined;
       }
     }
+  }
+
+  #giveUp(call: QueuedCall): void {
+    const { name } = call.request;
+    this.#fail(
+      call,
+      "unknown",
+      `Cannot tell whether "${name}" took effect: its session is over`,
+    );
   }
 
   #fail(
@@ -384,14 +301,7 @@ export class Outbox {
     if (this.hasDue) this.#options.onDue();
   }
 
-  #cancel({ number, bytes }: QueuedCall): void {
-    // Not sent on this connection, or not at all: nobody is at it.
-    if (number === undefined || bytes === 0) return;
-    this.#cancelled.push(number);
-    this.#options.onDue();
+  #cancel(call: QueuedCall): void {
+    if (this.#sender.cancel(call)) this.#options.onDue();
   }
-}
-
-function unknownOutcome({ name }: Request): string {
-  return `Cannot tell whether "${name}" took effect: its session is over`;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { equalValues, type Json } from "../protocol/json.ts";
+import { checkFunction } from "../protocol/shown.ts";
 
 /** What a listener of parts is called for; all properties of the state if nothing is named. */
 export interface ListenerOptions<T, S> {
@@ -23,8 +24,10 @@ export interface ListenerOptions<T, S> {
 interface Entry {
   readonly run: (changed: never, previous: never) => void;
   readonly options: ListenerOptions<never, unknown>;
-  /** The state that it was called for last. */
+  /** The state that it was shown last. */
   seen: State | undefined;
+  /** What its selector had made of the state when it was called last. */
+  told?: { readonly selected: unknown };
 }
 
 type State = Readonly<Record<string, Json>>;
@@ -44,7 +47,17 @@ export class StateListeners {
     listener: Pick<Entry, "run" | "options">,
     state: Json | undefined,
   ): () => void {
-    const { properties, selector } = listener.options;
+    const { properties, selector, equals } = listener.options;
+    if (properties !== undefined && !Array.isArray(properties)) {
+      throw new TypeError(
+        `Cannot listen as "${id}": properties must be an array of names`,
+      );
+    }
+    for (const [name, value] of Object.entries({ selector, equals })) {
+      if (value !== undefined) {
+        checkFunction(value, `Cannot listen as "${id}": its ${name}`);
+      }
+    }
     if (properties && selector) {
       throw new TypeError(
         `Cannot listen as "${id}": name properties or a selector, not both`,
@@ -79,29 +92,45 @@ export class StateListeners {
 
 function tellOne(entry: Entry, state: State): void {
   const { run, options, seen } = entry;
-  const { selector, equals = Object.is } = options;
   entry.seen = state;
-  if (selector) {
-    // A selector of the shape that the listener's author has named.
-    const selected = selector(state as never);
-    const before = seen && selector(seen as never);
-    if (seen && equals(selected, before)) return;
-    return run(selected as never, before as never);
-  }
+  if (options.selector) return tellSelected(entry, state, seen);
   const changed: Record<string, Json | undefined> = {};
   const previous: Record<string, Json | undefined> = {};
   let isChanged = false;
   for (
     const name of options.properties ??
-      new Set([...Object.keys(seen ?? {}), ...Object.keys(state)])
+      new Set([...Object.keys(seen ?? {}), ...Object.keys(state ?? {})])
   ) {
-    const [before, after] = [seen?.[name], state[name]];
+    const [before, after] = [memberOf(seen, name), memberOf(state, name)];
     if (isSame(before, after)) continue;
     isChanged = true;
     changed[name] = after;
     previous[name] = before;
   }
   if (isChanged) run(changed as never, previous as never);
+}
+
+function tellSelected(
+  entry: Entry,
+  state: State,
+  seen: State | undefined,
+): void {
+  const { run, options: { selector, equals = Object.is } } = entry;
+  // A selector of the shape that the listener's author has named.
+  const select = (from: State): unknown => selector!(from as never);
+  // Compared with what the listener knows, not with the message before: many small
+  // steps, of which `equals` passes over each, would else never be told.
+  if (seen && !entry.told) entry.told = { selected: select(seen) };
+  const selected = select(state);
+  const before = entry.told?.selected;
+  if (entry.told && equals(selected as never, before as never)) return;
+  entry.told = { selected };
+  run(selected as never, before as never);
+}
+
+/** A property, and none that every object has; a view may be no object at all. */
+function memberOf(state: State | null | undefined, name: string) {
+  return state && Object.hasOwn(state, name) ? state[name] : undefined;
 }
 
 function isSame(before: Json | undefined, after: Json | undefined): boolean {

@@ -9,7 +9,7 @@ import type { Json } from "../protocol/json.ts";
 import type {
   ClientWritten,
   MutateOptions,
-  WritePolicy,
+  WriteOptions,
 } from "./write_options.ts";
 import type { ClientClock } from "./environment.ts";
 import type { Outbox } from "./outbox.ts";
@@ -35,13 +35,13 @@ export interface Writing {
   update(
     store: Subscription,
     recipe: (draft: never) => unknown,
-    options: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten>;
   /** Replaces the state by one that is clean and frozen. */
   set(
     store: Subscription,
     state: Json,
-    options: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten>;
   /** Why a value cannot be shared. */
   refusalOf(value: unknown, what: string): Error | undefined;
@@ -56,18 +56,19 @@ export interface Writing {
     options: MutateOptions,
   ): Promise<ClientWritten>;
   /** Has everything that `run` writes take effect together. */
-  batch(run: () => void, policy: WritePolicy | undefined): Promise<void>;
-  /** Shows what a call is expected to do, until it has or has failed. */
+  batch(run: () => void, options: WriteOptions): Promise<void>;
+  /** Shows what a call is expected to do that is about to be made. */
   guess(
-    pending: PendingRequest,
     guesses: ReadonlyMap<Subscription, (state: never) => unknown>,
-  ): void;
+  ): ShownGuess;
 }
 
-/** How one write to a store is made. */
-export interface StoreWriteOptions {
-  /** What happens if others have written meanwhile. */
-  readonly policy: WritePolicy | undefined;
+/** What a call is expected to do, and is shown. */
+export interface ShownGuess {
+  /** The call is made: shown until it has taken effect, or failed. */
+  follow(pending: PendingRequest): void;
+  /** It is not. */
+  takeBack(): void;
 }
 
 /** What keeps writes and states over a reload. */
@@ -120,6 +121,8 @@ export interface WritingOwner {
   readonly storage: ClientStorage | undefined;
   /** The contract's mutators. */
   readonly mutators: Readonly<Record<string, AnyMutator>>;
+  /** Why nothing is sent any more, if so. */
+  readonly closedBy: Error | undefined;
   /** Whether a hello was said: what was left in another session needs another connection. */
   readonly hasGreeted: boolean;
   /** Who writes, as far as it is known. */

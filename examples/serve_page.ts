@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { createRequire } from "node:module";
 import * as esbuild from "esbuild";
 import type { Page, Server } from "@headwater/sync/server";
+import { browserPackages } from "./browser_packages.ts";
 
 /** How a page is bundled. */
 export interface BundleOptions {
@@ -13,6 +13,8 @@ export interface BundleOptions {
   readonly main?: string;
   /** Whether its packages say what they find suspicious, as they do in development. */
   readonly isDevelopment?: boolean;
+  /** Who reads files that are no TypeScript. */
+  readonly plugins?: readonly esbuild.Plugin[];
 }
 
 /**
@@ -21,7 +23,7 @@ export interface BundleOptions {
  */
 export async function bundlePage(
   folder: URL,
-  { main = "main.ts", isDevelopment = false }: BundleOptions = {},
+  { main = "main.ts", isDevelopment = false, plugins = [] }: BundleOptions = {},
 ): Promise<Record<string, Page>> {
   const html = await Deno.readTextFile(new URL("index.html", folder));
   const mode = isDevelopment ? "development" : "production";
@@ -36,7 +38,7 @@ export async function bundlePage(
       write: false,
       format: "esm",
       target: "es2022",
-      plugins: [importMap],
+      plugins: [...plugins, browserPackages],
     });
     const [script, style] = outputFiles.map(({ text }) => text);
     return {
@@ -60,22 +62,6 @@ export async function serve(server: Server, name: string): Promise<void> {
     Deno.addSignalListener(signal, () => void server.close());
   }
 }
-
-/** Finds packages as Deno does: by the imports of `deno.json`, and theirs by their own. */
-export const importMap: esbuild.Plugin = {
-  name: "import-map",
-  setup(build) {
-    build.onResolve({ filter: /^[@\w]/ }, ({ path, kind, importer }) => {
-      if (kind === "entry-point") return undefined;
-      const isOurs = importer.startsWith(
-        pathOf("../", new URL(import.meta.url)),
-      );
-      return {
-        path: isOurs ? pathOf(path) : createRequire(importer).resolve(path),
-      };
-    });
-  },
-};
 
 /** The file that a package, or a path from a folder, stands for. */
 function pathOf(specifier: string, folder?: URL): string {

@@ -73,6 +73,10 @@ export type MutatorInput<A extends App, N extends keyof PartOf<A, "mutators">> =
     ? InputOf<NonNullable<S>>
     : unknown;
 
+/** The store that mutator `N` is for, as the contract names it. */
+export type MutatorStore<A extends App, N extends keyof PartOf<A, "mutators">> =
+  PartOf<A, "mutators">[N] extends { readonly store: infer S } ? S : never;
+
 /** What is given to emit event `N`. */
 export type EventInput<A extends App, N extends keyof PartOf<A, "events">> =
   InputOf<PartOf<A, "events">[N]>;

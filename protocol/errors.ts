@@ -5,6 +5,7 @@
  * @module
  */
 import type { Json } from "./json.ts";
+import { FIXED_LIMITS } from "./limits.ts";
 
 /** What an error is about, for programs. */
 export type ErrorCode =
@@ -83,7 +84,14 @@ export interface HeadwaterErrorOptions extends ErrorOptions {
 }
 
 /**
- * Any failure that Headwater reports.
+ * Any failure that Headwater reports. Functions, recipes, mutators and rules may throw it,
+ * too: its caller gets the code, the message, `path` and `data`.
+ *
+ * - For an application's own: `refused`, `forbidden`, `invalid`, `limit`, `conflict`,
+ *   `bad_value` and `unavailable`.
+ * - `aborted`, `bad_frame`, `disconnected`, `function_missing`, `rebase` and `timeout` are
+ *   words between server and client. Thrown by an application on the server they become
+ *   an ordinary failure: `function_failed` for a function, else `refused`.
  *
  * @example Tell failures apart
  * ```ts
@@ -143,9 +151,11 @@ export class LimitError extends HeadwaterError {
 
   /** Makes the error; `action` completes "Cannot …". */
   constructor(action: string, limit: string, allowed: number, actual: number) {
+    // Else whoever reads it looks for an option that there is not.
+    const fixed = FIXED_LIMITS.has(limit) ? ", which cannot be changed" : "";
     super(
       "limit",
-      `Cannot ${action}: ${actual} is over the limit ${limit} of ${allowed}`,
+      `Cannot ${action}: ${actual} is over the limit ${limit} of ${allowed}${fixed}`,
       {
         data: { limit, allowed, actual },
         outcome: "notApplied",

@@ -6,7 +6,7 @@
  * @module
  */
 import { HeadwaterError } from "./errors.ts";
-import { type Path, pointer } from "./value.ts";
+import { type Path, pointer } from "./json.ts";
 
 /**
  * A schema: what Standard Schema says that one is. `Input` is what it takes,

@@ -4,22 +4,21 @@
  *
  * @module
  */
-import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode, type HelloFrame } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
-import type { Json } from "../protocol/value.ts";
+import { equalValues, type Json } from "../protocol/value.ts";
 import {
   type Authentication,
   principalOf,
   type Verdict,
 } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
-import type { Failures } from "./failures.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
-import type { Session } from "./session.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Begun, Sessions } from "./sessions.ts";
 import type { Definitions } from "./stores/definitions.ts";
 import { type AccessContext, userIdOf } from "./stores/writer.ts";
+import type { StoreRules } from "./store_rules.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** How often a hello is answered anew because access was revoked meanwhile. */
@@ -31,18 +30,18 @@ const ASK_AGAIN_MS = 2_000;
 export interface AccessOptions {
   readonly definitions: Definitions;
   readonly namespace: string;
-  readonly failures: Failures;
+  readonly rules: StoreRules;
   readonly limits: Pick<Limits, "helloMs">;
   /** Absent where nobody asks who a client is. */
   readonly authentication: Authentication | undefined;
   /** Those of a user, or of a client; all of them where nothing is given. */
   readonly find: (revocation?: Revocation) => readonly Connection[];
+  /** Tells a client who is behind it now, though it has not asked. */
+  readonly tellUser: (connection: Connection) => void;
 }
 
 /** What a hello is answered with. */
-export interface Greeting {
-  readonly session: Session;
-  readonly resumed: boolean;
+export interface Greeting extends Begun {
   readonly user: Json;
 }
 
@@ -107,26 +106,10 @@ export class Access {
 
   /** Why a connection may not subscribe to a store; undefined where it may. */
   refusal(connection: Connection, name: string): ErrorBody | undefined {
-    const { definitions, failures } = this.#options;
-    const message = `Cannot subscribe to store "${name}": this client may not`;
-    try {
-      const context = this.contextOf(connection, name);
-      const mayRead = definitions.find(name)?.mayRead(context) ?? true;
-      return mayRead ? undefined : { code: "forbidden", message };
-    } catch (error) {
-      const body = failures.tell(error, {
-        code: "forbidden",
-        what: `The rule of who may read store "${name}"`,
-        clientId: connection.clientId,
-      });
-      // Whatever went wrong: it is the rule's author whom it concerns.
-      const isMeant = error instanceof HeadwaterError;
-      return {
-        ...body,
-        code: "forbidden",
-        message: isMeant ? body.message : message,
-      };
-    }
+    const { definitions, rules } = this.#options;
+    const definition = definitions.find(name);
+    const context = this.contextOf(connection, name);
+    return definition && rules.refusal(definition, "read", context);
   }
 
   /** Applies the rules anew: ends what may not be seen any more, and changes views. */
@@ -205,16 +188,36 @@ export class Access {
     if (proof.isAsking) return;
     const run = ++proof.runs;
     const { token } = proof;
+    // It may have lost what it is sent meanwhile.
+    connection.outbox.pause();
     const verdict = await this.#ask(
       connection,
       { token, clientId },
       ASK_AGAIN_MS,
     );
+    try {
+      const isOld = this.#isOld(connection, { run, token });
+      if (!isOld) await this.#judge(connection, verdict);
+    } finally {
+      if (proof.runs === run) connection.outbox.goOn();
+    }
+  }
+
+  #isOld(
+    { proof, isClosed }: Connection,
+    { run, token }: { run: number; token: string | undefined },
+  ): boolean {
     // Asked once more since, or with other credentials.
-    const isOld = proof.runs !== run || proof.isAsking || proof.token !== token;
-    if (connection.isClosed || isOld) return;
+    return isClosed || proof.runs !== run || proof.isAsking ||
+      proof.token !== token;
+  }
+
+  async #judge(connection: Connection, verdict: Verdict): Promise<void> {
     if ("code" in verdict) return end(connection, verdict);
-    connection.user = verdict.user;
+    const { user } = verdict;
+    const isAnother = !equalValues(user, connection.user);
+    connection.user = user;
+    if (isAnother) this.#options.tellUser(connection);
     await this.review(connection);
   }
 

@@ -8,6 +8,7 @@ import { HeadwaterError, LimitError } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import { cleanValue, freezeDeep, type Json } from "../protocol/value.ts";
 import type { CallScopes } from "./call_scope.ts";
+import { Errand } from "./errand.ts";
 import type { Failures } from "./failures.ts";
 import type { Clock } from "./ports.ts";
 import { userIdOf } from "./stores/writer.ts";
@@ -42,13 +43,26 @@ export interface Credentials {
 }
 
 /**
- * Tells who is behind a client: the user, as any JSON value of at most 16 KiB, or null
- * to refuse it. What it throws refuses it, too.
+ * What `authenticate` may give: a user, as JSON, or what refuses the client. `true` is
+ * neither, and no promise of it, either.
+ */
+export type Authenticated =
+  | string
+  | number
+  | (object & { readonly then?: undefined })
+  | null
+  | undefined
+  | false;
+
+/**
+ * Tells who is behind a client: the user, as any JSON value of at most 16 KiB that is true
+ * in a condition. `null`, `undefined`, `false`, `0` and `""` refuse it, as does what it
+ * throws. `true` says of nobody who it is: it refuses, too, and is an `error` of the server.
  */
 export type Authenticate = (
   request: ConnectionRequest,
   hello: Credentials,
-) => unknown;
+) => Authenticated | Promise<Authenticated>;
 
 /** Who is behind a connection, or why it ends. */
 export type Verdict =
@@ -91,8 +105,10 @@ export class Authentication {
       }));
     try {
       // In a function of its own, so that what it throws at once rejects.
-      const asked = scopes.exit(async () =>
-        toVerdict(await authenticate(request, credentials))
+      const errand = new Errand("authenticate", credentials.clientId);
+      const asked = scopes.runErrand(
+        errand,
+        async () => toVerdict(await authenticate(request, credentials)),
       );
       return await Promise.race([asked, late.promise]);
     } catch (error) {
@@ -124,8 +140,14 @@ export function principalOf(user: Json): string | undefined {
 }
 
 function toVerdict(given: unknown): Verdict {
-  if (given === null || given === undefined) {
+  // The result of a check, or an empty name: whoever failed it must not come in.
+  if (!given) {
     return { code: CLOSE.refused, reason: "Authentication found no user" };
+  }
+  if (given === true) {
+    throw new TypeError(
+      "Cannot use what authenticate has given: true says of nobody who it is; return the user, such as { id }, or null to refuse",
+    );
   }
   try {
     const user = cleanValue(given, { what: "the user" });

@@ -6,10 +6,11 @@
  * @module
  */
 import { LimitError } from "../protocol/errors.ts";
+import { Errand, HeededPromise, type OnUnheeded } from "./errand.ts";
 import { type StoreId, storeKey } from "./log/keys.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import { type Origin, WRITES_PER_CALL } from "./log/mutation.ts";
-import type { Ambient } from "./ports.ts";
+import type { Ambient, Clock } from "./ports.ts";
 import type { Writer } from "./stores/writer.ts";
 
 /** Identifies a call over all connections and servers. */
@@ -21,7 +22,7 @@ export interface CallId {
 }
 
 /** One run of one call's handler. */
-export class CallScope {
+export class CallScope extends Errand {
   /** Who calls. */
   readonly writer: Writer;
   /** Whether the call may have run before. */
@@ -36,8 +37,12 @@ export class CallScope {
   constructor(
     id: CallId,
     writer: Writer,
-    { isResent = false }: { isResent?: boolean } = {},
+    { isResent = false, what = "a function" }: {
+      isResent?: boolean;
+      what?: string;
+    } = {},
   ) {
+    super(what, writer.clientId);
     this.#id = id;
     this.writer = writer;
     this.isResent = isResent;
@@ -89,10 +94,15 @@ export class CallScope {
 /** The current scope of asynchronous code. */
 export class CallScopes {
   readonly #ambient: Ambient;
+  readonly #unheeded: { clock: Clock; tell: OnUnheeded } | undefined;
 
-  /** Scopes carried by `ambient`. */
-  constructor(ambient: Ambient) {
+  /** Scopes carried by `ambient`; told is what nobody waits for in them. */
+  constructor(
+    ambient: Ambient,
+    unheeded?: { readonly clock: Clock; readonly tell: OnUnheeded },
+  ) {
     this.#ambient = ambient;
+    this.#unheeded = unheeded;
   }
 
   /** The scope of the running code, if a call made it run. */
@@ -104,6 +114,30 @@ export class CallScopes {
   /** Runs code within a scope. */
   run<T>(scope: CallScope, run: () => T): T {
     return this.#ambient.run(scope, run);
+  }
+
+  /**
+   * Begins something for the code that runs. Where the server runs that code, and it
+   * does not wait for what it has begun, a failure ends not the process, but is told.
+   */
+  begin<T>(run: () => Promise<T>): Promise<T> {
+    const errand = this.#ambient.get();
+    if (!this.#unheeded || !(errand instanceof Errand)) return run();
+    const { clock, tell: onUnheeded } = this.#unheeded;
+    const defer = (run: () => void) => clock.defer(run);
+    return HeededPromise.of(run(), { errand, defer, onUnheeded });
+  }
+
+  /** Runs code of the application outside of any scope, to its end. */
+  async runErrand<T>(
+    errand: Errand,
+    run: () => T | Promise<T>,
+  ): Promise<T> {
+    try {
+      return await this.exit(run, errand);
+    } finally {
+      errand.end();
+    }
   }
 
   /** Runs code outside of any scope; `place` says where instead. */

@@ -5,8 +5,7 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
-import { toErrorBody } from "../protocol/error_body.ts";
-import { type ErrorBody, HeadwaterError } from "../protocol/errors.ts";
+import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
@@ -59,6 +58,8 @@ export interface ConnectionHost {
   ended(connection: Connection): void;
   /** Something failed that should not have; what the client is told of it. */
   failed(connection: Connection, error: unknown, what: string): ErrorBody;
+  /** The same for what may have been refused on purpose. */
+  explain(connection: Connection, error: unknown, what: string): ErrorBody;
 }
 
 /** See the module's documentation. */
@@ -68,6 +69,8 @@ export class Connection
   readonly subscriptions = new Map<string, Subscription>();
   /** Calls that run. */
   readonly calls = new RunningCalls();
+  /** Whether the client has proven that it was here before, over the same KV. */
+  isKnown = false;
   /** Whether the client is told which of its own calls a frame shows. */
   showsOwn = false;
   /** Who is behind it, as far as that is known. */
@@ -214,10 +217,7 @@ export class Connection
 
   /** What the client is told where `what` it asked for has failed. */
   explain(error: unknown, what: string): ErrorBody {
-    if (error instanceof HeadwaterError) {
-      return toErrorBody(error, "unavailable");
-    }
-    return this.failed(error, what);
+    return this.#host.explain(this, error, what);
   }
 
   /** @inheritdoc */
@@ -227,7 +227,7 @@ export class Connection
 
   /** @inheritdoc */
   get canAnswer(): boolean {
-    return !this.outbox.isFull;
+    return !this.outbox.isOverfull;
   }
 
   /** @inheritdoc */
@@ -238,7 +238,7 @@ export class Connection
   /** Sends a call's answer, not before the caller's subscriptions show its effects. */
   answer(answer: Answer): void {
     if (this.#isClosed) return;
-    if (this.#shows(answer)) this.outbox.push(answer.frame);
+    if (this.#maySend(answer)) this.outbox.push(answer.frame);
     else this.#held.push(answer);
   }
 
@@ -267,7 +267,7 @@ export class Connection
   advanced(): void {
     if (this.#held.length === 0) return;
     const held = this.#held;
-    this.#held = held.filter((answer) => !this.#shows(answer));
+    this.#held = held.filter((answer) => !this.#maySend(answer));
     for (const answer of held) {
       if (!this.#held.includes(answer)) this.outbox.push(answer.frame);
     }
@@ -293,6 +293,7 @@ export class Connection
   /** @inheritdoc */
   drained(): void {
     this.#dirty.flush();
+    this.advanced();
     this.#inbox.advance();
   }
 
@@ -306,8 +307,8 @@ export class Connection
     this.#end();
   }
 
-  #shows({ written }: Answer): boolean {
-    return written.every(({ id, epoch, version }) => {
+  #maySend({ written }: Answer): boolean {
+    return !this.outbox.isPaused && written.every(({ id, epoch, version }) => {
       const subscription = this.subscriptions.get(id.name);
       return !subscription || subscription.shows(epoch, version);
     });

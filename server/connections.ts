@@ -136,6 +136,8 @@ export class Connections {
       ended: (connection) => this.#ended(connection),
       failed: ({ clientId }, error, what) =>
         failures.tell(error, { code: "unavailable", what, clientId }),
+      explain: ({ clientId }, error, what) =>
+        failures.explain(error, { code: "unavailable", what, clientId }),
     });
     connection.proof.request = request;
     this.#connections.add(connection);

@@ -11,29 +11,16 @@ import type { Limits } from "../protocol/limits.ts";
 import { cleanName, cleanValue } from "../protocol/value.ts";
 import type { CallScopes } from "./call_scope.ts";
 import type { EventQueue } from "./event_queue.ts";
-import {
-  encodeEvent,
-  type EventAudience,
-  type SentEvent,
-} from "./log/event_record.ts";
+import { type EmitOptions, toAudience } from "./event_audience.ts";
+import { encodeEvent, type SentEvent } from "./log/event_record.ts";
 import type { FeedEvents } from "./log/feed_slot.ts";
+import type { Definitions } from "./stores/definitions.ts";
 import type { Roster } from "./roster.ts";
-
-/** Whom `Server.emit()` sends to: who fits all that is given, everybody by default. */
-export interface EmitOptions {
-  /** One client. */
-  readonly clientId?: string;
-  /** Every client of one user: whose `id` it is, or who is that string or number. */
-  readonly userId?: string | number;
-  /** Who is subscribed to the store of that full name. */
-  readonly store?: string;
-  /** A client that does not get it, or several; such as the one that caused it. */
-  readonly except?: string | readonly string[];
-}
 
 /** What events work with. */
 export interface EventsOptions {
   readonly limits: Pick<Limits, "eventBytes" | "nameLength">;
+  readonly definitions: Pick<Definitions, "find">;
   readonly namespace: string;
   /** Id of this run of the server. */
   readonly sender: string;
@@ -55,7 +42,8 @@ export class Events {
 
   /** Sends an event. */
   emit(channel: string, data: unknown, options: EmitOptions): void {
-    const { limits, namespace, scopes, roster, queue } = this.#options;
+    const { limits, namespace, scopes, roster, queue, definitions } =
+      this.#options;
     const { nameLength } = limits;
     const name = cleanName(channel, "channel", nameLength);
     if (CLIENT_CHANNELS.has(name)) {
@@ -66,7 +54,11 @@ export class Events {
     const clean = data === undefined
       ? undefined
       : cleanValue(data, { what: `data of event "${name}"` });
-    const audience = toAudience(options, nameLength);
+    const audience = toAudience(options, {
+      channel: name,
+      definitions,
+      nameLength,
+    });
     const event: SentEvent = {
       namespace,
       channel: name,
@@ -116,33 +108,4 @@ export class Events {
       outbox.push(frame);
     }
   }
-}
-
-const TARGETS: ReadonlySet<string> = new Set<keyof EmitOptions>([
-  "clientId",
-  "userId",
-  "store",
-  "except",
-]);
-
-function toAudience(
-  options: EmitOptions,
-  nameLength: number,
-): EventAudience {
-  for (const [target, value] of Object.entries(options)) {
-    // Passed over it would make an event for one go to everybody.
-    if (!TARGETS.has(target) || (value === undefined && target !== "except")) {
-      throw new TypeError(`Cannot emit to ${target}: ${String(value)}`);
-    }
-  }
-  const { clientId, userId, store, except } = options;
-  return {
-    ...(clientId !== undefined && { clientId }),
-    ...(userId !== undefined && { userId: String(userId) }),
-    ...(store !== undefined &&
-      { store: cleanName(store, "store", nameLength) }),
-    ...(except !== undefined && {
-      except: typeof except === "string" ? [except] : except,
-    }),
-  };
 }

@@ -6,6 +6,7 @@
  */
 import { toErrorBody } from "../protocol/error_body.ts";
 import type { CallScopes } from "./call_scope.ts";
+import { Errand } from "./errand.ts";
 import type { Logger } from "./logger.ts";
 import type { Clock, ConnectionInfo, Timer } from "./ports.ts";
 
@@ -23,7 +24,10 @@ export interface ServerEvents {
   storeCreated: [name: string, key: string | null];
   /** This server has deleted a store, or ended one whose time was over. */
   storeDeleted: [name: string, key: string | null];
-  /** Something failed that nobody else was told of, or a function threw. */
+  /**
+   * Something failed that nobody else was told of; or a function, mutator, rule,
+   * interceptor or hook that a client has made run threw what is not for clients.
+   */
   error: [error: Error, clientId?: string];
 }
 
@@ -130,16 +134,23 @@ export class Lifecycle {
     args: readonly unknown[],
   ): void {
     const { scopes } = this.#options;
+    const errand = new Errand(`a listener of "${event}"`);
+    let running: Promise<void> | undefined;
     try {
       // In the call, if any, that caused it, its writes would count as that call's.
-      const returned = scopes.exit(() => run(...args as never[])); // see AnyListener
+      const returned = scopes.exit(() => run(...args as never[]), errand); // see AnyListener
       if (!(returned instanceof Promise)) return;
-      const running = returned
+      running = returned
         .catch((error) => this.#failed(event, error))
-        .finally(() => this.#running.delete(running));
+        .finally(() => {
+          errand.end();
+          this.#running.delete(running!); // assigned before anything settles
+        });
       this.#running.add(running);
     } catch (error) {
       this.#failed(event, error);
+    } finally {
+      if (!running) errand.end();
     }
   }
 

@@ -97,10 +97,11 @@ export { DEFAULT_LIMITS } from "../protocol/limits.ts";
 
 export type {
   Authenticate,
+  Authenticated,
   ConnectionRequest,
   Credentials,
 } from "./authentication.ts";
-export type { EmitOptions } from "./events.ts";
+export type { EmitOptions } from "./event_audience.ts";
 export type { Page } from "./http/routes.ts";
 export type { Health } from "./http/routes.ts";
 export type { CallContext } from "./call_context.ts";
@@ -113,6 +114,7 @@ export type {
   ServerOptions,
 } from "./options.ts";
 export type {
+  AccessRule,
   ContractStoreOptions,
   CreateHook,
   IdleHook,

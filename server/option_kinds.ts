@@ -25,6 +25,14 @@ const KINDS: Readonly<Record<Exclude<Kind, "any">, string>> = {
   string: "a string",
 };
 
+/** What is said of the options where they are called otherwise. */
+export interface KindNames {
+  /** All of it. @default "its options" */
+  readonly what?: string;
+  /** One of it. @default "option" */
+  readonly each?: string;
+}
+
 /**
  * Checks options by their names and kinds; `action` begins the message.
  *
@@ -34,17 +42,18 @@ export function checkKinds(
   action: string,
   options: unknown,
   kinds: Readonly<Record<string, Kind>>,
+  { what = "its options", each = "option" }: KindNames = {},
 ): void {
   if (!isOfKind(options, "object")) {
     throw new TypeError(
-      `${action}: its options must be an object, not ${shown(options)}`,
+      `${action}: ${what} must be an object, not ${shown(options)}`,
     );
   }
   for (const [name, value] of Object.entries(Object(options))) {
     const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
     if (kind === undefined) {
       throw new TypeError(
-        `${action}: there is no option ${shown(name)}; there are ${
+        `${action}: there is no ${each} ${shown(name)}; there are ${
           Object.keys(kinds).join(", ")
         }`,
       );

@@ -13,7 +13,9 @@ import type { Kv } from "./ports.ts";
 export interface ServerOptions<A extends App = App> {
   /**
    * The contract of the application, made by `defineApp`: it gives types to the
-   * server's methods, and schemas to what comes in, is stored, and goes out.
+   * server's methods, and schemas to what comes in, is stored, and goes out. Stores and
+   * functions of it that the server has not when it begins to listen, or with its first
+   * request, are a warning in the log.
    */
   readonly app?: A | undefined;
   /**
@@ -38,21 +40,29 @@ export interface ServerOptions<A extends App = App> {
   /** Whether the last entry of `X-Forwarded-For` is the peer's address. @default false */
   readonly trustProxy?: boolean;
   /**
-   * Whether clients are told nothing of errors that are not meant for them: the
-   * message of all but {@linkcode HeadwaterError} is replaced. The log has it, under
-   * the `id` that the client is told.
+   * Whether clients are told nothing of errors that are not meant for them: of what
+   * functions, mutators, recipes, interceptors and hooks throw, the message of all but
+   * {@linkcode HeadwaterError} is replaced.
+   *
+   * - The log has all of it, under the `id` that the client is told, and so do the
+   *   listeners of `error`; with and without this.
+   * - In any case a client is told neither what a rule of who may `read` or `write` has
+   *   thrown, nor of a stored state that `migrate` or the schema cannot take, nor what
+   *   the mutators, `intercept` or schema of a store with a `view` have thrown.
    *
    * @default false
    */
   readonly maskErrors?: boolean;
   /**
    * Says who is behind a client: asked at each connection, when the client has another
-   * `token`, and after {@linkcode Server.revoke}. What it returns is the user: any JSON
-   * value, at most 16 KiB. It is told to that client, and given to functions, mutators
-   * and the rules of stores. Without `authenticate` everybody is let in as null.
+   * `token`, and after {@linkcode Server.revoke}. What it returns is the user: an object, a
+   * text or a number, as JSON of at most 16 KiB. It is told to that client, and given to
+   * functions, mutators and the rules of stores. Without `authenticate` everybody is let
+   * in as null.
    *
-   * - Where it returns null or throws, the connection is closed with 4003, which is
-   *   final for the client. The message of a {@linkcode HeadwaterError} is the reason;
+   * - Where it returns null, or anything else that is false in a condition, or throws, the
+   *   connection is closed with 4003, which is final for the client. `true` is no user, and
+   *   refuses as well: the `error` event tells of it. The message of a {@linkcode HeadwaterError} is the reason;
    *   what else is thrown goes into the log. One with the code `unavailable` lets the
    *   client come back later.
    * - Sessions belong to the user's `id` (or the user itself, where that is a text or a
@@ -111,7 +121,8 @@ export interface ListenOptions {
    *   tenth more CPU for each message (`deno task bench transports`), and sending
    *   holds up the event loop five times as long.
    *
-   * It is for what this server listens on; `Server.fetch` is always native.
+   * It is for what this server listens on; `Server.fetch` is always native, and
+   * `Server.attach` always hardened. On Node both are the hardened one.
    *
    * @default "native"
    */

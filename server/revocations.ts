@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { shown } from "../protocol/shown.ts";
 import { newId } from "./log/ids.ts";
 import { bellKey, lastString, revisionKey, revocationKey } from "./log/keys.ts";
 import { inTime, retry } from "./log/patience.ts";
@@ -240,12 +241,21 @@ function decode(value: unknown): Revocation | undefined {
 export function toRevocation(
   whom: { readonly userId: string | number } | { readonly clientId: string },
 ): Revocation {
-  const id: unknown = "userId" in whom ? whom.userId : whom.clientId;
-  const isUser = "userId" in whom;
-  if (typeof id !== "string" && !(isUser && typeof id === "number")) {
+  const given: unknown = whom;
+  const { userId, clientId, ...others } =
+    typeof given === "object" && given !== null
+      ? given as Readonly<Record<string, unknown>> // it may have anything
+      : {};
+  const isUser = typeof userId === "string" || Number.isFinite(userId);
+  const isOne = isUser !== (typeof clientId === "string");
+  const isAll = (isUser ? clientId : userId) === undefined &&
+    Object.keys(others).length === 0;
+  if (!isOne || !isAll) {
     throw new TypeError(
-      "Cannot revoke: it takes the id of a user or of a client",
+      `Cannot revoke: it takes either { userId }, a string or a number, or { clientId }, a string, not ${
+        shown(given)
+      }`,
     );
   }
-  return isUser ? { userId: String(id) } : { clientId: String(id) };
+  return isUser ? { userId: String(userId) } : { clientId: String(clientId) };
 }

@@ -55,6 +55,25 @@ export class Router {
     this.#options = options;
   }
 
+  /** Tells a client who it is to the server. */
+  welcome(connection: Connection, { resumed }: { resumed: boolean }): void {
+    const { session, user } = connection;
+    if (!session) return;
+    const { limits, serverId, heartbeatMs } = this.#options;
+    connection.outbox.push(encodeFrame({
+      type: "welcome",
+      protocol: PROTOCOL_VERSION,
+      clientId: session.clientId,
+      session: session.token,
+      resumed,
+      sessionMs: limits.sessionMs,
+      heartbeatMs: heartbeatMs(),
+      messageBytes: limits.messageBytes,
+      serverId,
+      ...(user !== null && { user }),
+    }));
+  }
+
   /** Handles one frame. */
   dispatch(connection: Connection, frame: ReceivedFrame): void | Promise<void> {
     if (frame.type === "hello") return this.#hello(connection, frame);
@@ -92,32 +111,22 @@ export class Router {
         `The server speaks protocol ${PROTOCOL_VERSION}, not ${frame.protocol}`;
       return connection.close(CLOSE.badVersion, reason);
     }
-    const { limits, serverId, heartbeatMs, access } = this.#options;
+    const { access } = this.#options;
     const greeting = await this.#greet(connection, frame).catch((error) => {
       connection.close(CLOSE.unavailable, "The server cannot reach its KV");
       throw error;
     });
     if (!greeting) return;
     const { sessions, session, resumed, user } = greeting;
-    const isKnown = connection.session !== undefined;
+    const isAgain = connection.session !== undefined;
+    if (greeting.isKnown) connection.isKnown = true;
     if (user !== null) connection.user = user;
     const before = connection.welcome(session);
     if (frame.parts) connection.outbox.cutLongMessages();
     if (frame.own) connection.showsOwn = true;
     if (before) sessions.release(before);
-    connection.outbox.push(encodeFrame({
-      type: "welcome",
-      protocol: PROTOCOL_VERSION,
-      clientId: session.clientId,
-      session: session.token,
-      resumed,
-      sessionMs: limits.sessionMs,
-      heartbeatMs: heartbeatMs(),
-      messageBytes: limits.messageBytes,
-      serverId,
-      ...(user !== null && { user }),
-    }));
-    if (isKnown) await access.review(connection);
+    this.welcome(connection, { resumed });
+    if (isAgain) await access.review(connection);
   }
 
   async #greet(
@@ -163,7 +172,13 @@ export class Router {
     connection.subscriptions.set(name, subscription);
     try {
       const { stores, namespace } = await open();
-      const store = await stores.open({ namespace, name });
+      const id = { namespace, name };
+      // It looked at a life that is over: to begin the next one is not what it asks for.
+      // (Where the KV is another one, it asks for whatever there is.)
+      if (token && connection.isKnown && !await stores.find(id)) {
+        return subscription.deleted();
+      }
+      const store = await stores.open(id);
       const context = access.contextOf(connection, name);
       await subscription.attach(store, token, context);
       connection.followed(subscription);

@@ -14,6 +14,7 @@ import type {
   StateOf,
   StoreName,
 } from "../protocol/contract_lookup.ts";
+import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
 import { toConnectionRequest } from "./authentication.ts";
 import { checkAttachOptions, checkListenOptions } from "./checked_options.ts";
@@ -23,7 +24,7 @@ import {
   rulesOf,
   storeContract,
 } from "./contract.ts";
-import type { EmitOptions } from "./events.ts";
+import type { EmitOptions } from "./event_audience.ts";
 import type { FunctionHandler, FunctionOptions } from "./functions.ts";
 import { createRoutes, type Health } from "./http/routes.ts";
 import type { ServerEvents, ServerListener } from "./lifecycle.ts";
@@ -117,6 +118,11 @@ export class Server<A extends App = any> {
     more: StoreOptions<never> = {},
   ): StaticStore<T> | DynamicStore<T> {
     const contract = storeContract(this.#options.app, name);
+    if (contract && arguments.length > 2) {
+      throw new TypeError(
+        `Cannot create store "${name}": the contract has its initial state, so that its options come second, and nothing third`,
+      );
+    }
     // Where the contract has the initial state, options are all that is given.
     if (contract) checkStoreOptions(name, given ?? {}, { hasContract: true });
     const options = contract ? { ...given, ...rulesOf(contract) } : more;
@@ -190,21 +196,24 @@ export class Server<A extends App = any> {
    * while the KV takes no writes, or others do not let it have its turn.
    * @throws {TypeError} if something else than a store of this server is changed.
    */
-  async transaction(
+  transaction(
     run: (tx: Transaction) => unknown,
   ): Promise<readonly Written<Json | undefined>[]>;
   /** The same for a list of changes. */
-  async transaction<T extends readonly unknown[]>(
+  transaction<T extends readonly unknown[]>(
     parts: { readonly [I in keyof T]: TransactionPart<T[I]> },
   ): Promise<readonly Written<Json | undefined>[]>;
-  async transaction(
+  transaction(
     what:
       | ((tx: Transaction) => unknown)
       | readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
-    return typeof what === "function"
-      ? await this.#parts.transactions.run(what)
-      : await this.#parts.transactions.all(what);
+    const { scopes, transactions } = this.#parts;
+    return scopes.begin(() =>
+      typeof what === "function"
+        ? transactions.run(what)
+        : transactions.all(what)
+    );
   }
 
   /** Whether the store of that full name exists. */
@@ -212,12 +221,19 @@ export class Server<A extends App = any> {
     return await this.#parts.access.has(name);
   }
 
-  /** Deletes the store of that full name; false where there is none. */
-  async deleteStore(name: string): Promise<boolean> {
-    return await this.#parts.access.delete(name);
+  /**
+   * Deletes the store of that full name, also one that cannot be read; false where there is
+   * none, or no definition covers the name. See {@linkcode StaticStore.delete}.
+   */
+  deleteStore(name: string): Promise<boolean> {
+    const { access } = this.#parts;
+    return access.begin(() => access.delete(name));
   }
 
-  /** Full names of the stores that exist, sorted. */
+  /**
+   * Full names of the stores that exist, sorted. Those that cannot be read are among them,
+   * and `error` tells of each.
+   */
   async listStores(): Promise<string[]> {
     return await (await this.#parts.open()).stores.list(NAMESPACE);
   }
@@ -280,10 +296,11 @@ export class Server<A extends App = any> {
    * server.emit("news", "The server is up");
    * ```
    *
-   * @throws {HeadwaterError} `bad_name` or `bad_value` for what cannot be sent.
+   * @throws {HeadwaterError} `bad_name` or `bad_value` for what cannot be sent, or
+   * `store_missing` where no store is defined for the name in `store`.
    * @throws {LimitError} if it is over the limit `eventBytes`.
    * @throws {TypeError} if the channel is one on which clients speak of themselves,
-   * such as `"connected"`, or a target is undefined.
+   * such as `"connected"`, or a target is none, or of another kind.
    */
   emit(
     channel: IfOpen<A, "events", string>,
@@ -340,7 +357,11 @@ export class Server<A extends App = any> {
    *
    * - Who is refused is closed with 4003; functions that run for it run to their end.
    * - For who is not, the rules of stores are applied anew: what may not be read any
-   *   more is unsubscribed (`forbidden`), and views change.
+   *   more is unsubscribed (`forbidden`), and views change. The client is told of the
+   *   user where that is another one.
+   * - While `authenticate` is asked, for at most 2 seconds, these connections are sent
+   *   nothing of stores, and no answers; what changes then is sent afterwards. Events
+   *   that are sent meanwhile they miss.
    * - Without `authenticate` the connections are closed.
    *
    * @example Signed out everywhere
@@ -356,15 +377,24 @@ export class Server<A extends App = any> {
    * await server.revoke({ userId: "ada" });
    * ```
    *
-   * @throws {TypeError} if it is neither a user nor a client.
+   * @throws {TypeError} if it is neither a user nor a client, or both.
+   * @throws {HeadwaterError} `closed` once the server is, or what the KV fails with.
    */
-  async revoke(
+  revoke(
     whom: { readonly userId: string | number } | { readonly clientId: string },
   ): Promise<void> {
-    const revocation = toRevocation(whom);
-    const { revocations } = await this.#parts.open();
-    // Whoever is asked again does not belong to the call that may have made it necessary.
-    await this.#parts.scopes.exit(() => revocations.revoke(revocation));
+    const { scopes } = this.#parts;
+    return scopes.begin(async () => {
+      const revocation = toRevocation(whom);
+      if (this.#closed) {
+        throw new HeadwaterError("closed", "The server is closed", {
+          outcome: "notApplied",
+        });
+      }
+      const { revocations } = await this.#parts.open();
+      // Whoever is asked again does not belong to the call that may have made it necessary.
+      await scopes.exit(() => revocations.revoke(revocation));
+    });
   }
 
   /**
@@ -451,7 +481,11 @@ export class Server<A extends App = any> {
     return this.#listener.port;
   }
 
-  /** Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the like. */
+  /**
+   * Answers a request, WebSocket upgrades included: for `Deno.serve`, Hono and the
+   * like. On Node a request cannot become a socket (501): there, use
+   * {@linkcode Server.attach}.
+   */
   readonly fetch = (
     request: Request,
     info?: RequestInfo,
@@ -543,6 +577,7 @@ export class Server<A extends App = any> {
   }
 
   #createRoutes(path: string | undefined): HostFetch {
+    this.#parts.warnOfMissing();
     const { authenticate, cors, pages, trustProxy } = this.#options;
     return createRoutes({
       path,

@@ -27,6 +27,15 @@ const KEPT_TOTAL_BYTES = 32 * 1024 * 1024;
 /** What a session costs beside its answers. */
 const SESSION_OVERHEAD_BYTES = 2 * 1024;
 
+/** A session that a connection has begun with. */
+export interface Begun {
+  readonly session: Session;
+  /** Whether it is the one that the client had. */
+  readonly resumed: boolean;
+  /** Whether the client has proven that it was here before, over the same KV. */
+  readonly isKnown: boolean;
+}
+
 /** Issues, recognises and remembers sessions. */
 export class Sessions {
   readonly #kv: Kv;
@@ -74,14 +83,14 @@ export class Sessions {
       /** Whom the session belongs to, where that is known. */
       principal?: string | undefined;
     },
-  ): Promise<{ session: Session; resumed: boolean }> {
+  ): Promise<Begun> {
     const secret = await this.#getSecret();
     const owner = principal === undefined ? "" : ownerOf(principal, secret);
     const key = { secret, owner };
     const known = resume === undefined ? undefined : verifyToken(resume, key);
     if (resume !== undefined && known && !this.isExpired(known)) {
       const session = new Session({ ...known, token: resume });
-      return { session: this.#hold(session), resumed: true };
+      return { session: this.#hold(session), resumed: true, isKnown: true };
     }
     const before = known ??
       (identity === undefined ? undefined : verifyToken(identity, key));
@@ -94,6 +103,7 @@ export class Sessions {
     return {
       session: this.#hold(new Session({ ...fields, token })),
       resumed: false,
+      isKnown: before !== undefined,
     };
   }
 

@@ -160,16 +160,15 @@ export class Subscription implements Subscriber {
 
   /** @inheritdoc */
   ended(_: Fanout, reason: "deleted" | HeadwaterError): void {
-    const { name } = this;
-    this.#owner.outbox.push(
-      reason === "deleted" ? encodeFrame({ type: "del", name }) : encodeFrame({
-        type: "err",
-        name,
-        error: toErrorBody(reason, "store_unreadable"),
-      }),
-    );
-    this.end();
-    this.#owner.finished(this);
+    if (reason === "deleted") return this.deleted();
+    const error = toErrorBody(reason, "store_unreadable");
+    this.#finish(encodeFrame({ type: "err", name: this.name, error }));
+  }
+
+  /** The life of the store that the client looked at is over. */
+  deleted(): void {
+    if (this.#isOver) return;
+    this.#finish(encodeFrame({ type: "del", name: this.name }));
   }
 
   /** Sends what was missed as one delta, or as a snapshot where that is shorter. */
@@ -197,6 +196,12 @@ export class Subscription implements Subscriber {
     this.#fanout?.delete(this);
     this.#store = this.#fanout = undefined;
     this.#held = undefined;
+  }
+
+  #finish(frame: Uint8Array<ArrayBuffer>): void {
+    this.#owner.outbox.push(frame);
+    this.end();
+    this.#owner.finished(this);
   }
 
   #follow(store: Store, fanout: Fanout): void {

@@ -6,6 +6,8 @@
 import type { Recipe } from "../protocol/draft.ts";
 import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
+import { shown } from "../protocol/shown.ts";
+import { checkKinds, type Kind } from "./option_kinds.ts";
 import type { StoreAccess } from "./stores/access.ts";
 import {
   type Changer,
@@ -16,7 +18,12 @@ import {
 import type { Definitions } from "./stores/definitions.ts";
 import { DynamicStore } from "./stores/dynamic_store.ts";
 import { StaticStore } from "./stores/static_store.ts";
-import { isDefinedBy, type UpdateOptions } from "./stores/store_handle.ts";
+import {
+  checkRecipe,
+  isDefinedBy,
+  type UpdateOptions,
+  writerOf,
+} from "./stores/store_handle.ts";
 import type { Writer } from "./stores/writer.ts";
 
 /** A change of a transaction, and what came of it. */
@@ -40,7 +47,10 @@ export interface TransactionStore<T> {
   set(state: T, options?: UpdateOptions): TransactionChange<undefined>;
 }
 
-/** Takes the changes of a transaction, store by store. */
+/**
+ * Takes the changes of a transaction, store by store. A store that is named and not changed
+ * is no part of it.
+ */
 export interface Transaction {
   /** A store of a dynamic definition, by its key. */
   <T>(store: DynamicStore<T>, key: string): TransactionStore<T>;
@@ -94,7 +104,8 @@ export class Transactions {
       key?: string,
     ): TransactionStore<unknown> => {
       const name = this.#nameOf(store, key);
-      const add = (change: Changer, { as: writer }: UpdateOptions = {}) => {
+      const add = (change: Changer, options: UpdateOptions | undefined) => {
+        const writer = writerOf(options, { name });
         if (isOver) {
           throw new TypeError("Cannot add to it: the transaction is over");
         }
@@ -103,9 +114,11 @@ export class Transactions {
         return changeOf(plan);
       };
       return {
-        update: <R>(recipe: Recipe<unknown, R>, options?: UpdateOptions) =>
+        update: <R>(recipe: Recipe<unknown, R>, options?: UpdateOptions) => {
+          checkRecipe(recipe, { name });
           // The value is the copy of what the recipe returned.
-          add(recipeChange(checked(recipe)), options) as TransactionChange<R>,
+          return add(recipeChange(recipe), options) as TransactionChange<R>;
+        },
         set: (state, options) => {
           const change = setChange(state, `state of store "${name}"`);
           return add(change, options) as TransactionChange<undefined>; // a set returns nothing
@@ -124,12 +137,21 @@ export class Transactions {
   async all(
     parts: readonly TransactionPart<unknown>[],
   ): Promise<readonly Written<Json | undefined>[]> {
-    return await this.#commit(parts.map((part): Planned => {
+    const given: unknown = parts;
+    if (!Array.isArray(given)) {
+      throw new TypeError(
+        `Cannot run a transaction: it takes a function or a list of changes, not ${
+          shown(given)
+        }`,
+      );
+    }
+    return await this.#commit(parts.map((part, index): Planned => {
+      checkPart(part, index);
       const name = this.#nameOf(part.store, part.key);
       const { update } = part;
       const change = update === undefined
         ? setChange(part.set, `state of store "${name}"`)
-        : recipeChange(checked(update));
+        : recipeChange(update);
       return { name, change };
     }));
   }
@@ -151,7 +173,11 @@ export class Transactions {
     key: string | undefined,
   ): string {
     if (!(store instanceof StaticStore) && !(store instanceof DynamicStore)) {
-      throw new TypeError("Cannot change it in a transaction: it is no store");
+      throw new TypeError(
+        `Cannot change ${
+          shown(store)
+        } in a transaction: it is no store; pass what createStore() has returned`,
+      );
     }
     if (store instanceof StaticStore && key !== undefined) {
       throw new TypeError(
@@ -172,10 +198,24 @@ export class Transactions {
   }
 }
 
-/** A recipe, which callers without types may have forgotten. */
-function checked<T, R>(recipe: Recipe<T, R>): Recipe<T, R> {
-  if (typeof recipe === "function") return recipe;
-  throw new TypeError("Cannot update a store: the recipe is no function");
+const PART: Readonly<Record<keyof TransactionPart<unknown>, Kind>> = {
+  store: "any",
+  key: "any",
+  update: "function",
+  set: "any",
+};
+
+/** Callers without types may have left out what is to be done, or given two things at once. */
+function checkPart(part: TransactionPart<unknown>, index: number): void {
+  const action = `Cannot run a transaction: change ${index + 1}`;
+  checkKinds(action, part, PART, { what: "it", each: "field" });
+  const isUpdate = part.update !== undefined;
+  if (isUpdate !== ("set" in part && part.set !== undefined)) return;
+  throw new TypeError(
+    `${action} must have ${
+      isUpdate ? "either update or set, not both" : "update or set"
+    }`,
+  );
 }
 
 function changeOf(plan: Planned): TransactionChange<unknown> {

@@ -89,6 +89,12 @@ export class ExamplePage implements AsyncDisposable {
     return status;
   }
 
+  /** How many lines the server has printed that match. */
+  serverLines(match: RegExp): number {
+    const lines = this.#server?.output.split("\n") ?? [];
+    return lines.filter((line) => match.test(line)).length;
+  }
+
   /** Opens the page in a browser of its own, as another person would. */
   async open(
     hash = "",

@@ -4,8 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { createHostedClient, type HostedOptions } from "../client/client.ts";
+import { createHostedClient } from "../client/create_client.ts";
 import type { Client, WebSocketLike } from "../client/mod.ts";
+import type { HostedOptions } from "../client/settings.ts";
 import { startWriting } from "../client/writing/mod.ts";
 import { decodeUp, encodeFrame, joinFrames } from "../protocol/codec.ts";
 import type {

@@ -64,6 +64,19 @@ export function socketContract(name: string, serve: ServeSockets): void {
     assert.deepEqual(received, [new Uint8Array()]);
   });
 
+  test("send() frames messages of every length that has another header", async ({ socket, peer }) => {
+    const sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 200_000];
+    // Each twice in a row: what goes to many is framed once.
+    for (const bytes of sizes.map(patterned)) {
+      socket.send(bytes);
+      socket.send(bytes);
+    }
+    await until(() => peer.received.length === 2 * sizes.length);
+    for (const [index, message] of peer.received.entries()) {
+      assert.ok(isSame(message, patterned(sizes[index >> 1] ?? 0)), `${index}`);
+    }
+  });
+
   test("message() gets text as a string", async ({ peer, received }) => {
     peer.socket.send("hé");
     peer.socket.send("");

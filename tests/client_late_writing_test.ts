@@ -1,7 +1,8 @@
 /** Writes that are made before the part of the client that writes is loaded. */
 import assert from "node:assert/strict";
-import { createHostedClient, type HostedOptions } from "../client/client.ts";
+import { createHostedClient } from "../client/create_client.ts";
 import { createClient, HeadwaterError } from "../client/mod.ts";
+import type { HostedOptions } from "../client/settings.ts";
 import { startWriting } from "../client/writing/mod.ts";
 import type { LoadWriting, WritingModule } from "../client/writing_port.ts";
 import type { MutateFrame } from "../protocol/frames.ts";

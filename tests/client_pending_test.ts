@@ -65,11 +65,13 @@ Deno.test("Pending makes its writes again where the server has made something el
 Deno.test("Pending makes its writes again behind a guess that the server has confirmed", () => {
   const pending = new Pending(START);
   pending.add(pushing("guess", 1, true));
-  send(pending, pushing("write", 2));
+  const write = send(pending, pushing("write", 2));
   assert.deepEqual(itemsOf(pending), ["guess", "write"]);
+  assert.deepEqual(write.patch, add(0, "write"));
   pending.land([1]);
   pending.arrive({ items: ["guess"] }, add(0, "guess"), true);
   assert.deepEqual(itemsOf(pending), ["guess", "write"]);
+  assert.deepEqual(write.patch, add(1, "write"));
 });
 
 Deno.test("Pending makes its writes again where one in the middle has landed before the first", () => {

@@ -75,6 +75,40 @@ Deno.test("connect() says what is missing where the runtime has no WebSocket", (
   }
 });
 
+Deno.test("createClient(), call() and writes refuse options that there are not, and name those that there are", async () => {
+  assert.throws(
+    () => createClient(undefined, { reconect: false } as never),
+    {
+      name: "TypeError",
+      message:
+        'Cannot make a client: there is no option "reconect"; there are app, token, reconnect, reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs, storage, WebSocket, clock, random, onWake, reportError',
+    },
+  );
+  const { client, socket } = await openClient();
+  await assert.rejects(client.call("add", 1, { timeout: 5 } as never), {
+    name: "TypeError",
+    message:
+      'Cannot call "add": there is no option "timeout"; there are signal, store, optimistic',
+  });
+  const handle = client.subscribe<{ n: number }>("Todos");
+  await settle();
+  socket.deliver(snap({ state: { n: 1 } }));
+  const odd = { polcy: "expectVersion" } as never;
+  const message =
+    'Cannot write to store "Todos": there is no option "polcy"; there are policy';
+  assert.throws(() => handle.merge({ n: 2 }, odd), { message });
+  assert.throws(() => handle.set({ n: 2 }, odd), { message });
+  assert.throws(() => handle.update(() => {}, odd), { message });
+  assert.throws(() => client.batch(() => {}, odd), /batch writes: .*"polcy"/);
+  assert.throws(
+    () => client.mutate("add", 1, odd),
+    /run mutator "add": .*"polcy"; there are store, policy/,
+  );
+  assert.deepEqual(handle.getState(), { n: 1 });
+  assert.equal(client.unackedCount, 0);
+  client.destroy();
+});
+
 Deno.test("createClient() refuses durations that are none", () => {
   for (const option of ["reconnectDelayMs", "reconnectMaxMs", "rpcTimeoutMs"]) {
     for (const ms of [0, -1, NaN]) {

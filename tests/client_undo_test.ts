@@ -17,16 +17,20 @@ const card = (id: string) => ({ id, text: id });
 
 async function start() {
   const server = createServer({ kv: ":memory:" });
+  /** Whether the server refuses every write. */
+  const rules = { refuse: false };
   const initial: Board = { cards: ["a", "b", "c"].map(card), title: "Plan" };
   const board = server.createStore("Board", initial, {
     write: true,
-    intercept: (updates) => updates.note === "refused" ? null : updates,
+    intercept: (updates) =>
+      rules.refuse || updates.note === "refused" ? null : updates,
   });
   await server.listen({ port: 0, host: "127.0.0.1" });
   const client = createClient(`ws://127.0.0.1:${server.port}`);
   const handle = client.subscribe<Board>("Board");
   await within(handle.ready());
   return {
+    rules,
     board,
     client,
     handle,
@@ -98,18 +102,40 @@ Deno.test("undo() leaves what others wrote since, wherever it has moved", async 
   assert.deepEqual(state.cards[3], { id: "c", text: "their text" });
 });
 
-Deno.test("undo() refuses where others changed the same, and stays where it was", async () => {
+Deno.test("undo() refuses where others changed the same, and goes on with what was before", async () => {
   await using app = await start();
   const { handle, board } = app;
+  await within(handle.update((draft) => void draft.cards.pop()));
   await within(handle.merge({ title: "Mine" }));
   await board.update((draft) => void (draft.title = "Theirs"));
   await until(() => handle.getState()?.title === "Theirs");
-  assert.throws(() => handle.undo(), {
+  await assert.rejects(handle.undo(), {
     code: "conflict",
     message: "Cannot take the change back: others have changed the same since",
   });
-  assert.ok(handle.canUndo);
   assert.equal(handle.getState()?.title, "Theirs");
+  assert.ok(handle.canUndo);
+  await within(handle.undo());
+  assert.equal(ids(handle.getState()), "abc");
+  assert.equal(handle.canUndo, false);
+});
+
+Deno.test("undo() that is refused leaves as much to take back, and an update of nothing is none", async () => {
+  await using app = await start();
+  const { handle } = app;
+  await within(handle.update(() => {}));
+  assert.equal(handle.canUndo, false);
+  await within(handle.merge({ title: "Mine" }));
+  app.rules.refuse = true;
+  await assert.rejects(within(handle.undo()), { code: "refused" });
+  assert.equal(handle.getState()?.title, "Mine");
+  assert.deepEqual([handle.canUndo, handle.canRedo], [true, false]);
+  app.rules.refuse = false;
+  await within(handle.undo());
+  assert.equal(handle.getState()?.title, "Plan");
+  app.rules.refuse = true;
+  await assert.rejects(within(handle.redo()), { code: "refused" });
+  assert.deepEqual([handle.canUndo, handle.canRedo], [false, true]);
 });
 
 Deno.test("undo() takes a batch back as one, and forgets what was refused", async () => {
@@ -182,4 +208,41 @@ Deno.test("listen() tells what has changed, with its values before", async () =>
       }),
     /name properties or a selector, not both/,
   );
+});
+
+Deno.test("listen() compares what is selected with what was told, so that small steps add up", async () => {
+  await using app = await start();
+  const { handle } = app;
+  const told: number[][] = [];
+  handle.listen("far", (now, before) => void told.push([now, before ?? -1]), {
+    selector: (state: Board) => state.cards.length,
+    equals: (a: number, b: number) => Math.abs(a - b) < 2,
+  });
+  for (const id of ["d", "e", "f", "g"]) {
+    await within(handle.update((draft) => void draft.cards.push(card(id))));
+  }
+  await until(() => told.length === 2);
+  assert.deepEqual(told, [[5, 3], [7, 5]]);
+});
+
+Deno.test("listen() tells nothing that every object has, and refuses what it cannot use", async () => {
+  await using app = await start();
+  const handle = app.client.subscribe<Record<string, unknown>>("Board");
+  await within(handle.ready());
+  const told: unknown[] = [];
+  handle.listen("all", (...args) => void told.push(args));
+  await within(handle.merge({ toString: "text" }));
+  await until(() => told.length > 0);
+  assert.deepEqual(told, [[{ toString: "text" }, { toString: undefined }]]);
+  const wrong: [object, RegExp][] = [
+    [{ properties: "note" }, /properties must be an array/],
+    [{ selector: "note" }, /its selector must be a function, not "note"/],
+    [{ equals: 5 }, /its equals must be a function, not 5/],
+  ];
+  for (const [options, message] of wrong) {
+    assert.throws(() => handle.listen("wrong", () => {}, options), {
+      name: "TypeError",
+      message,
+    });
+  }
 });

@@ -5,6 +5,7 @@
  */
 import {
   type App,
+  type Authenticate,
   type Client,
   createClient,
   createServer,
@@ -49,6 +50,24 @@ export function states(): void {
   same<MutatorInput<A, "clear">, unknown>();
   // @ts-expect-error: so that same() itself is known to see a difference
   same<StateOf<A, "Todos">, { items: string[] }>();
+}
+
+/** Never called. */
+export function authentication(known: Map<string, Todo>): void {
+  const good: Authenticate[] = [
+    (_, { token = "" }) => known.get(token),
+    async (_, { token = "" }) => await Promise.resolve(known.get(token)),
+    (_, { token }) => token === "s3cret" && { id: "ada", groups: ["admins"] },
+    (_, { token }) => token || null,
+    () => {
+      throw new Error("nobody");
+    },
+  ];
+  createServer({ authenticate: good[0]! });
+  // @ts-expect-error: true says of nobody who it is
+  createServer({ authenticate: (_, { token }) => token === "s3cret" });
+  // @ts-expect-error: nor does a promise of it
+  createServer({ authenticate: () => Promise.resolve(known.has("s3cret")) });
 }
 
 /** Never called. */
@@ -182,12 +201,70 @@ export async function mutates(client: Client<A>): Promise<void> {
 
   // @ts-expect-error: a name that the contract does not have
   await client.mutate("addTod", { text: "a" });
+  await client.mutate("addTodo", { text: "a" }, { store: "Todos" });
+  await client.mutate("say", { text: "a" }, { store: "Room:1" });
+
   // @ts-expect-error: no arguments
   await client.mutate("addTodo");
   // @ts-expect-error: a field of another type
   await client.mutate("addTodo", { text: 1 });
   // @ts-expect-error: a field that there is not
   await client.mutate("addTodo", { text: "a", dun: true });
+  // @ts-expect-error: a store that the mutator is not for
+  await client.mutate("addTodo", { text: "a" }, { store: "Room:1" });
+  // @ts-expect-error: a mutator for all of a kind needs to know which
+  await client.mutate("say", { text: "a" });
+  // @ts-expect-error: the same, with other options
+  await client.mutate("say", { text: "a" }, { policy: "rebase" });
+  // @ts-expect-error: none of the kind
+  await client.mutate("say", { text: "a" }, { store: "Todos" });
+}
+
+/** Never called. */
+export async function guesses(client: Client<A>): Promise<void> {
+  await client.call("todos.clear", undefined, {
+    store: "Todos",
+    optimistic: (state) => {
+      same<typeof state, { items: Todo[] }>();
+      return { ...state, items: [] };
+    },
+    signal: AbortSignal.timeout(1),
+  });
+  await client.call("todos.add", { text: "a" }, {
+    optimistic: {
+      Todos: (state) => ({ items: state.items.slice(1) }),
+      "Room:42": (state) => ({ messages: [...state.messages, "a"] }),
+      "Room:lobby": (state) => ({ visitors: state.visitors + 1 }),
+    },
+  });
+
+  // @ts-expect-error: a store that the contract does not have
+  await client.call("todos.clear", undefined, {
+    store: "Todoz",
+    optimistic: (state: { n: number }) => state,
+  });
+  // @ts-expect-error: the state of another store
+  await client.call("todos.clear", undefined, {
+    store: "Todos",
+    optimistic: (state: { n: number }) => state,
+  });
+  await client.call("todos.clear", undefined, {
+    store: "Todos",
+    // @ts-expect-error: a field that the state does not have
+    optimistic: ({ item }) => ({ items: item }),
+  });
+  // @ts-expect-error: a store that the contract does not have
+  await client.call("todos.clear", undefined, {
+    optimistic: { Todoz: (state: { n: number }) => state },
+  });
+  // @ts-expect-error: the state of another store
+  await client.call("todos.clear", undefined, {
+    optimistic: { Todos: (state: { n: number }) => state },
+  });
+  // @ts-expect-error: a field of another type
+  await client.call("todos.clear", undefined, {
+    optimistic: { "Room:lobby": () => ({ visitors: "1" }) },
+  });
 }
 
 /** Never called. */
@@ -245,6 +322,10 @@ export async function withoutContract(
   const claimed = await client.call<number>("any", { n: 1 });
   same<typeof claimed, number>();
   client.on<number>("any", (n) => same<typeof n, number>());
+  const optimistic = ({ n }: { n: number }) => ({ n: n + 1 });
+  await client.call("any", { n: 1 }, { store: "Any:1", optimistic });
+  await client.call("any", { n: 1 }, { optimistic: { "Any:1": optimistic } });
+  await client.mutate("any", { n: 1 }, { store: "Any:1" });
 
   // @ts-expect-error: a name must be a text
   client.subscribe(1);
@@ -296,6 +377,18 @@ const LOOSENED: readonly { file: string; text: string; loose: string }[] = [
     file: "protocol/schema.ts",
     text: "infer Output> ? Output",
     loose: "infer Output> ? Output & Record<string, never>",
+  },
+  // A guess of any state will do.
+  {
+    file: "client/api.ts",
+    text: "state: StateOf<A, N>,\n) => StateOf<A, N>",
+    loose: "state: never,\n) => unknown",
+  },
+  // A mutator for all of a kind need not know which.
+  {
+    file: "client/api.ts",
+    text: "? P extends `${string}:*` ? [",
+    loose: "? P extends `${string}:+` ? [",
   },
 ];
 

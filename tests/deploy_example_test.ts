@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { createClient } from "../client/mod.ts";
-import { importMap } from "../examples/serve_page.ts";
+import { importMap } from "../examples/browser_packages.ts";
 import { browserTest, launchChromium } from "./_chromium.ts";
 import { DenoServe } from "./_deno_serve.ts";
 import { tempDir, tempKvPath, until } from "./_harness.ts";

@@ -14,9 +14,15 @@ import {
 import { connectClient, rawCall, rawSubscribe, sendCall } from "./_app.ts";
 import { RawClient, until, within } from "./_harness.ts";
 
+/** A user of these tests. */
+interface Known {
+  readonly id?: string;
+  readonly role: string;
+}
+
 /** Users by their tokens; a test may change it while a server runs. */
-function users(): Map<string, unknown> {
-  return new Map<string, unknown>([
+function users(): Map<string, Known> {
+  return new Map<string, Known>([
     ["ada-1", { id: "ada", role: "admin" }],
     ["ada-2", { id: "ada", role: "guest" }],
     ["bob-1", { id: "bob", role: "guest" }],
@@ -25,7 +31,7 @@ function users(): Map<string, unknown> {
 }
 
 const byToken =
-  (known: ReadonlyMap<string, unknown>): Authenticate => (_, { token = "" }) =>
+  (known: ReadonlyMap<string, Known>): Authenticate => (_, { token = "" }) =>
     known.get(token) ?? null;
 
 interface User {
@@ -126,7 +132,8 @@ Deno.test("authenticate gets the request without its cookies, and what the hello
 
 Deno.test("authenticate refuses with 4003: by null, by its error's message, and by anything else with an id alone", async () => {
   const errors: string[] = [];
-  const given: Record<string, () => unknown> = {
+  // Some of it no types would let through.
+  const given: Record<string, () => ReturnType<Authenticate>> = {
     none: () => null,
     nothing: () => undefined,
     banned: () => {
@@ -166,6 +173,35 @@ Deno.test("authenticate refuses with 4003: by null, by its error's message, and 
   await until(() => errors.length === 3);
   assert.match(errors.join(), /hunter2/);
   assert.equal((await at.server.health()).connections, 0);
+});
+
+for (const falsy of [undefined, null, false, 0, -0, "", NaN] as const) {
+  Deno.test(`authenticate refuses by ${Object.is(falsy, -0) ? "-0" : JSON.stringify(falsy)} (${typeof falsy}), at once and by a promise`, async () => {
+    for (const given of [falsy, Promise.resolve(falsy)]) {
+      await using at = await start({ authenticate: () => given });
+      assert.deepEqual(await refusalOf(at.port), {
+        code: CLOSE.refused,
+        reason: "Authentication found no user",
+      });
+    }
+  });
+}
+
+Deno.test("authenticate refuses by true, and its author is told to return the user", async () => {
+  for (const given of [true, Promise.resolve(true)]) {
+    // As somebody without types would.
+    const authenticate = (() => given) as unknown as Authenticate;
+    await using at = await start({ authenticate });
+    const errors: string[] = [];
+    at.server.on("error", ({ message }) => void errors.push(message));
+    const { code, reason } = await refusalOf(at.port);
+    assert.equal(code, CLOSE.refused);
+    assert.match(reason, /^Authentication failed, id \S+$/);
+    await until(() => errors.length > 0);
+    assert.deepEqual(errors, [
+      "Cannot use what authenticate has given: true says of nobody who it is; return the user, such as { id }, or null to refuse",
+    ]);
+  }
 });
 
 Deno.test("authenticate has the time that a hello has", async () => {
@@ -320,6 +356,98 @@ Deno.test("a rule that throws refuses, and only its author learns why; one that 
     "Members only",
     plain("Never"),
   ]);
+  await until(() => errors.includes("table users_v2 is gone"));
+});
+
+Deno.test("a rule lets in by true alone; whoever wrote one that says something else is told once", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const errors: string[] = [];
+  server.on("error", ({ message }) => void errors.push(message));
+  const given: Record<string, unknown> = {
+    Promise: Promise.resolve(true),
+    Rejects: undefined,
+    Text: "yes",
+    Number: 1,
+    User: { id: "ada" },
+    Zero: 0,
+    Empty: "",
+    Null: null,
+    Nothing: undefined,
+  };
+  for (const name of Object.keys(given)) {
+    // As somebody without types would.
+    const rule = (() =>
+      name === "Rejects"
+        ? Promise.reject(new Error("nobody sees it"))
+        : given[name]) as unknown as () => boolean;
+    server.createStore(`Read:${name}:*`, { n: 0 }, { read: rule });
+    server.createStore(`Write:${name}:*`, { n: 0 }, { write: rule });
+  }
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  using client = connectClient(server.port);
+  for (const name of Object.keys(given)) {
+    for (const key of ["a", "b"]) {
+      const read = client.subscribe(`Read:${name}:${key}`);
+      await assert.rejects(read.ready(), {
+        code: "forbidden",
+        message:
+          `Cannot subscribe to store "Read:${name}:${key}": this client may not`,
+      });
+      const write = client.subscribe<{ n: number }>(`Write:${name}:${key}`);
+      await write.ready();
+      await assert.rejects(write.update((draft) => void draft.n++), {
+        code: "forbidden",
+        message:
+          `Cannot write to store "Write:${name}:${key}": this client may not`,
+      });
+    }
+  }
+  const promised = "has returned a promise: a rule must be synchronous";
+  const truthy = (shown: string) =>
+    `has returned ${shown}: only true lets a client in`;
+  const told = [
+    ["Promise", promised],
+    ["Rejects", promised],
+    ["Text", truthy('"yes"')],
+    ["Number", truthy("1")],
+    ["User", truthy("an object")],
+  ].flatMap(([name, what]) => [
+    `Refused, since the "read" rule of store "Read:${name}:*" ${what}`,
+    `Refused, since the "write" rule of store "Write:${name}:*" ${what}`,
+  ]);
+  await until(() => errors.length >= told.length);
+  assert.deepEqual(errors, told);
+});
+
+Deno.test("a write rule that throws refuses, and only its author learns why", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const errors: string[] = [];
+  server.on("error", ({ message }) => void errors.push(message));
+  server.createStore("Throws", { n: 0 }, {
+    write: () => {
+      throw new Error("table users_v2 is gone");
+    },
+  });
+  server.createStore("Says", { n: 0 }, {
+    write: () => {
+      throw new HeadwaterError("refused", "Members only");
+    },
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  using client = connectClient(server.port);
+  const told = new Map([
+    ["Throws", 'Cannot write to store "Throws": this client may not'],
+    ["Says", "Members only"],
+  ]);
+  for (const [name, message] of told) {
+    const store = client.subscribe<{ n: number }>(name);
+    await store.ready();
+    await assert.rejects(store.update((draft) => void draft.n++), {
+      code: "forbidden",
+      outcome: "notApplied",
+      message,
+    });
+  }
   await until(() => errors.includes("table users_v2 is gone"));
 });
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { applyJsonPatch } from "../protocol/json_patch.ts";
 import { applyPatch } from "../protocol/patch.ts";
-import type { HistoryPage, Server } from "../server/mod.ts";
+import type { Json } from "../protocol/value.ts";
+import { createServer, type HistoryPage, type Server } from "../server/mod.ts";
 import {
   callValue,
   connectClient,
@@ -229,3 +230,57 @@ function add(index: number, value: string) {
 function drop(index: number) {
   return [{ op: "remove", path: `/lines/${index}` }];
 }
+
+Deno.test("history() names the user behind each write, also on the server that comes next", async () => {
+  await using kv = await tempKvPath();
+  const open = () => {
+    const server = createServer({
+      kv: kv.path,
+      authenticate: (_, { token = "" }) =>
+        token === "7" ? 7 : { id: token, role: "guest" },
+    });
+    const notes = server.createStore("Notes", { lines: [] as string[] }, {
+      write: true,
+    });
+    return { server, notes };
+  };
+  let known: unknown;
+  {
+    const { server, notes } = open();
+    await using _ = server;
+    server.handle("add", async (line: string) => {
+      await notes.update((draft) => void draft.lines.push(line));
+    });
+    await server.listen({ port: 0, host: "127.0.0.1" });
+    using ann = connectClient(server.port, { token: "ann" });
+    using seven = connectClient(server.port, { token: "7" });
+    await ann.call("add", "by a call");
+    const store = seven.subscribe<{ lines: string[] }>("Notes");
+    await store.ready();
+    await store.update((draft) => void draft.lines.push("by a write"));
+    const add = (line: string, user: Json) =>
+      notes.update((draft) => void draft.lines.push(line), { as: { user } });
+    await add("on behalf of", { id: "ben" });
+    await add("of one without an id", { role: "guest" });
+    await add("of one whose id is too long", "x".repeat(257));
+    await add("of one whose id is not", "x".repeat(256));
+    await notes.update((draft) => void draft.lines.push("of nobody"));
+    const { entries } = await notes.history({ from: 2 });
+    assert.deepEqual(
+      entries.map(({ author, userId }) => [author, userId]),
+      [
+        [ann.clientId, "ann"],
+        [seven.clientId, "7"],
+        [undefined, "ben"],
+        [undefined, undefined],
+        [undefined, undefined],
+        [undefined, "x".repeat(256)],
+        [undefined, undefined],
+      ],
+    );
+    known = entries;
+  }
+  const { server, notes } = open();
+  await using _ = server;
+  assert.deepEqual((await notes.history({ from: 2 })).entries, known);
+});

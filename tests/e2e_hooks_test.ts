@@ -17,6 +17,7 @@ import {
   startProxy,
   tempKvPath,
   until,
+  within,
 } from "./_harness.ts";
 
 /** Longer than a busy machine makes a server wait: one that is only slow is not dead. */
@@ -333,3 +334,24 @@ async function untilServers(
 async function rawGone({ server }: RoomServer): Promise<void> {
   await until(async () => (await server.health()).connections === 0);
 }
+
+Deno.test("close() waits for an onCreate, but not for one that never ends", async () => {
+  for (const ends of [true, false]) {
+    const server = createServer({ kv: ":memory:" });
+    const { promise, resolve } = Promise.withResolvers<{ n: number }>();
+    const began = Promise.withResolvers<void>();
+    const store = server.createStore("Slow", { n: 0 }).onCreate(() => {
+      began.resolve();
+      return promise;
+    });
+    const init = store.init().then(() => "made", (error) => error.code);
+    await began.promise;
+    const closed = server.close();
+    if (ends) resolve({ n: 1 });
+    // It waits 2 s; how long the test takes depends on the machine.
+    await within(closed, { describe: () => "close()" });
+    assert.equal(await init, ends ? "made" : "closed");
+    // What comes later finds nothing to write to, and disturbs nobody.
+    resolve({ n: 2 });
+  }
+});

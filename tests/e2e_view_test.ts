@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { z } from "zod";
 import { defineApp } from "../mod.ts";
 import type { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/value.ts";
-import { createServer } from "../server/mod.ts";
+import { createServer, type Server } from "../server/mod.ts";
 import { connectClient, rawCall, rawSubscribe, tokenOf } from "./_app.ts";
 import { RawClient, startProxy, tempKvPath, until } from "./_harness.ts";
 
@@ -171,6 +172,128 @@ Deno.test("nothing hidden crosses the wire: not in snapshots, patches, resumes, 
   assert.ok(!/deck|hands/.test(sent), "not even the names of what is hidden");
 });
 
+Deno.test("nothing hidden crosses the wire where schemas, migrations, interceptors, mutators, functions and views fail", async () => {
+  interface Vault {
+    open: number;
+    deck: string[];
+  }
+  const schema = z.object({
+    open: z.number(),
+    // As libraries do that quote what they have got.
+    deck: z.array(z.string({ error: ({ input }) => `No text: ${input}` }))
+      .max(2, { error: ({ input }) => `Too many: ${input}` }),
+  });
+  const mutator = (store: "Vault" | "Eager", run: (vault: Vault) => void) => ({
+    store,
+    run: (shown: { open: number }) => {
+      // On the client it does what the server refuses.
+      if ("deck" in shown) run(shown as Vault);
+      else shown.open++;
+    },
+  });
+  const initial: Vault = { open: 0, deck: [`${HIDDEN}-1`, `${HIDDEN}-2`] };
+  const contract = defineApp({
+    stores: { Vault: { initial, schema }, Eager: { initial } },
+    mutators: {
+      throws: mutator("Vault", ({ deck }) => {
+        throw new Error(`The deck is ${deck}`);
+      }),
+      grows: mutator("Vault", ({ deck }) => void deck.push(`${HIDDEN}-3`)),
+      breaks: mutator("Vault", ({ deck }) => void deck.push(NaN as never)),
+      opens: mutator("Eager", (eager) => void eager.open++),
+    },
+  });
+  await using file = await tempKvPath();
+  const wire: Uint8Array[] = [];
+  const errors: Error[] = [];
+  const reported: string[] = [];
+  const serve = async (
+    server: Server,
+    run: (client: ReturnType<typeof connect>) => Promise<void>,
+  ) => {
+    server.on("error", ({ message }) => void reported.push(message));
+    await server.listen({ port: 0, host: "127.0.0.1" });
+    await using proxy = await startProxy(server.port);
+    proxy.onDown = (bytes) => void wire.push(bytes.slice());
+    using client = connect(proxy.port);
+    client.on("error", (error) => void errors.push(error));
+    await run(client);
+  };
+  const connect = (port: number) => connectClient(port, { app: contract });
+  const fails = async (work: Promise<unknown>) => {
+    await assert.rejects(work, (error: HeadwaterError) => {
+      errors.push(error);
+      return error.id !== undefined;
+    });
+  };
+  {
+    await using server = createServer({ kv: file.path, app: contract });
+    const view = ({ open }: Vault) => ({ open });
+    const vault = server.createStore("Vault", { write: true, view });
+    const eager = server.createStore("Eager", {
+      write: true,
+      view,
+      intercept: (_, { state }) => {
+        throw new Error(`Nobody may touch ${state.deck}`);
+      },
+    });
+    server.handle("grow", async () => {
+      await vault.update(({ deck }) => void deck.push(`${HIDDEN}-3`));
+    });
+    server.handle("open", async () => {
+      await eager.update((draft) => void draft.open++);
+    });
+    await eager.init();
+    await serve(server, async (client) => {
+      await client.subscribe("Vault").ready();
+      await client.subscribe("Eager").ready();
+      for (const name of ["throws", "grows", "breaks"] as const) {
+        await fails(client.mutate(name));
+      }
+      await fails(client.mutate("opens"));
+      for (const name of ["grow", "open"]) await fails(client.call(name));
+    });
+    await until(() => reported.length === 6);
+  }
+  const later = defineApp({
+    stores: {
+      Vault: {
+        initial: { open: 0, deck: 0 },
+        schema: z.object({
+          open: z.number(),
+          deck: z.number({ error: ({ input }) => `No number: ${input}` }),
+        }),
+        version: 2,
+        migrate: (state) => state as { open: number; deck: number },
+      },
+      Eager: { initial },
+    },
+  });
+  {
+    await using server = createServer({ kv: file.path, app: later });
+    server.createStore("Vault", { view: ({ open }) => ({ open }) });
+    server.createStore("Eager", {
+      view: ({ deck }) => {
+        throw new Error(`Cannot show ${deck}`);
+      },
+    });
+    await serve(server, async (client) => {
+      await fails(client.subscribe("Vault").ready());
+      await assert.rejects(client.subscribe("Eager").ready(), /view failed/);
+    });
+    await until(() => reported.length >= 8);
+  }
+  const sent = Buffer.concat(wire).toString("latin1");
+  assert.ok(sent.includes("its stored state does not fit the contract"));
+  assert.ok(sent.includes("its state would not fit the contract"));
+  assert.ok(!sent.includes(HIDDEN), "something hidden was sent");
+  assert.ok(!sent.includes("deck"), "not even the names of what is hidden");
+  assert.ok(!JSON.stringify(errors).includes(HIDDEN));
+  // Whoever runs the server is told all of it.
+  const whole = reported.filter((text) => /xyzzy|\/deck/.test(text));
+  assert.deepEqual(reported, whole);
+});
+
 Deno.test("who reconnects to the same server gets what the view has missed; after another load, a snapshot", async () => {
   await using file = await tempKvPath();
   await using first = await startGame(file.path);
@@ -275,4 +398,48 @@ Deno.test("createStore() refuses an audience without a view", async () => {
     () => server.createStore("X", {}, { audience: () => "all" }),
     { name: "TypeError", message: /no view/ },
   );
+});
+
+Deno.test("a write costs one view for each audience, and no more, over 300 sockets", async () => {
+  const roles = ["admin", "guest", "member"];
+  const made: string[] = [];
+  const server = createServer({
+    kv: ":memory:",
+    authenticate: (_, { token }) => token ?? null,
+  });
+  const board = server.createStore("Board", { n: 0, secret: 0 }, {
+    audience: ({ user }) => String(user),
+    view: ({ n, secret }, { audience }) => {
+      made.push(audience);
+      return audience === "admin" ? { n, secret } : { n };
+    },
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  await using _ = server;
+  await using clients = new AsyncDisposableStack();
+  const connect = async (n: number) => {
+    const client = clients.use(await RawClient.connect(server.port));
+    await client.hello({ token: roles[n % roles.length]! });
+    await rawSubscribe(client, "Board");
+    return client;
+  };
+  const all: RawClient[] = [];
+  // Not all at once: a system takes so many connections that wait, and no more.
+  for (let n = 0; n < 300; n += 50) {
+    const some = Array.from({ length: 50 }, (_, index) => connect(n + index));
+    all.push(...await Promise.all(some));
+  }
+  assert.equal(board.subscriberCount(), 300);
+  made.length = 0;
+  for (let n = 1; n <= 3; n++) {
+    const { version } = await board.update((draft) => {
+      draft.n = draft.secret = n;
+    });
+    const isShown = ({ frames }: RawClient) => {
+      const last = frames.at(-1);
+      return last?.type === "patch" && last.version === version;
+    };
+    await until(() => all.every(isShown));
+    assert.deepEqual(made.splice(0).toSorted(), roles);
+  }
 });

@@ -1,105 +1,140 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { createClient } from "../client/mod.ts";
 import { DEFAULT_LIMITS, type Limits } from "../protocol/limits.ts";
-import { freshProcess, tempDir, within } from "./_harness.ts";
+import { readmeBlock, replaced } from "../scripts/readme_blocks.ts";
+import { until } from "./_harness.ts";
+import { readmeProject } from "./_readme_project.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..");
 const README = await Deno.readTextFile(join(ROOT, "README.md"));
+const CONTRIBUTING = await Deno.readTextFile(join(ROOT, "CONTRIBUTING.md"));
+const START_MS = 60_000;
 
-Deno.test("README: the server and the client are short, type-check and do what they say", async () => {
-  await using folder = await tempDir();
-  const serverBlock = block("ts server");
-  const clientBlock = block("ts client");
-  for (const text of [serverBlock, clientBlock]) {
-    assert.ok(text.trim().split("\n").length <= 10, text);
+/** How long a quick start may be. */
+const QUICK_LINES = 15;
+const QUICK_STARTS = [
+  "ts server",
+  "ts client",
+  "js express",
+  "tsx react",
+  "ts deploy",
+];
+
+Deno.test("README: the quick starts are short, and so is all of it", async () => {
+  for (const label of QUICK_STARTS) {
+    const lines = (await readmeBlock(label)).trimEnd().split("\n").length;
+    assert.ok(lines <= QUICK_LINES, `"${label}" has ${lines} lines`);
   }
-
-  const server = join(folder.path, "server.ts");
-  await Deno.writeTextFile(
-    server,
-    replaced(serverBlock, "4400", "0") +
-      "\nconsole.log(`port ${server.port}`);\n",
-  );
-  await Deno.writeTextFile(join(folder.path, "client.ts"), clientBlock);
-  const check = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "check",
-      `--config=${ROOT}/deno.json`,
-      server,
-      join(folder.path, "client.ts"),
-    ],
-    stdout: "null",
-  }).output();
-  assert.ok(check.success, new TextDecoder().decode(check.stderr));
-
-  const inFolder = replaced(
-    await Deno.readTextFile(server),
-    ".headwater/todo.db",
-    join(folder.path, "todo.db"),
-  );
-  await Deno.writeTextFile(server, inFolder);
-  await using running = freshProcess([`--config=${ROOT}/deno.json`, server]);
-  const [, port = ""] = await running.line(/^port (\d+)/);
-  const client = join(folder.path, "client.ts");
-  await Deno.writeTextFile(client, replaced(clientBlock, "4400", port));
-  await using shown = freshProcess([`--config=${ROOT}/deno.json`, client]);
-  const { code } = await within(shown.exited, {
-    ms: 20_000,
-    describe: () => shown.output,
-  });
-  assert.equal(code, 0, shown.output);
-  assert.match(shown.output, /^\{ items: \[\] \}$/m);
-  assert.match(shown.output, /^\[ "Ship it" \]$/m);
+  assert.ok(README.split("\n").length < 240);
 });
 
-Deno.test("README: its commands are tasks, its files exist, and it stays short", async () => {
+Deno.test("README: on Deno, the server and the client type-check and do what they say", async () => {
+  assert.match(
+    README,
+    /^deno add jsr:@headwater\/sync +# deno run -A --unstable-kv server\.ts$/m,
+  );
+  await using project = await readmeProject();
+  const server = replaced(await readmeBlock("ts server"), "4400", "0");
+  await project.write(
+    "server.ts",
+    `${server}\nconsole.log(\`port \${server.port}\`);\n`,
+  );
+  const client = await readmeBlock("ts client");
+  await project.write("client.ts", client);
+  await project.run("check --unstable-kv server.ts client.ts");
+
+  await using running = project.deno("run -A --unstable-kv server.ts");
+  const [, port = ""] = await running.line(/^port (\d+)/, { ms: START_MS });
+  await project.write("client.ts", replaced(client, "4400", port));
+  const shown = await project.run("run -A client.ts");
+  assert.match(shown, /^\{ items: \[\] \}$/m);
+  assert.match(shown, /^\[ "Ship it" \]$/m);
+  assert.ok(await isFile(join(project.path, ".headwater/state.db")));
+});
+
+Deno.test("README: by deno serve, the module for Deno Deploy has a store that clients write", async () => {
+  assert.match(README, /`deno serve -A --unstable-kv main\.ts`/);
+  await using project = await readmeProject();
+  await project.write("main.ts", await readmeBlock("ts deploy"));
+  await project.run("check --unstable-kv main.ts");
+  await using running = project.deno(
+    "serve -A --unstable-kv --host=127.0.0.1 --port=0 main.ts",
+  );
+  await writesTodos(await urlOf(running));
+  assert.ok(await isFile(join(project.path, ".headwater/state.db")));
+  assert.equal((await running.kill("SIGINT")).code, 0, running.output);
+});
+
+Deno.test("README: on Deno Deploy, the same module has its state in the app's KV", async () => {
+  await using project = await readmeProject();
+  await project.write("main.ts", await readmeBlock("ts deploy"));
+  const standIn = import.meta.resolve("./servers/deploy_kv.ts");
+  await project.write(
+    "deploy.ts",
+    `import ${
+      JSON.stringify(standIn)
+    };\nexport { default } from "./main.ts";\n`,
+  );
+  const kv = join(project.path, "app.db");
+  await using running = project.deno(
+    "serve -A --no-check --unstable-kv --host=127.0.0.1 --port=0 deploy.ts",
+    { DENO_DEPLOYMENT_ID: "d1", DEPLOY_KV: kv },
+  );
+  await writesTodos(await urlOf(running));
+  assert.ok(await isFile(kv));
+  assert.ok(!await isFile(join(project.path, ".headwater/state.db")));
+});
+
+Deno.test("README: a contract gives types to both ends, and a mutator shows at once", async () => {
+  await using project = await readmeProject(["zod"]);
+  const block = replaced(
+    replaced(await readmeBlock("ts app"), "port: 4400", "port: 0"),
+    '"ws://localhost:4400"',
+    "`ws://localhost:${server.port}`",
+  );
+  await project.write(
+    "app.ts",
+    `${block}client.destroy();\nawait server.close();\n`,
+  );
+  await project.run("check --unstable-kv app.ts");
+  const shown = await project.run("run -A --unstable-kv app.ts");
+  assert.match(shown, /^\{ lines: \[\] \}$/m);
+  assert.match(shown, /^\{ lines: \[ "Ship it" \] \}$/m);
+
+  const wrong = replaced(block, '{ text: "Ship it" }', "{ txt: 1 }");
+  await project.write("wrong.ts", wrong);
+  await assert.rejects(project.run("check --unstable-kv wrong.ts"), /txt/);
+});
+
+Deno.test("README and CONTRIBUTING: their commands are tasks, their files exist", async () => {
   const { tasks, exports } = JSON.parse(
     await Deno.readTextFile(join(ROOT, "deno.json")),
   );
-  const named = [...README.matchAll(/\btask ([\w:]+)/g)].map((match) =>
-    match[1] ?? ""
-  );
-  assert.ok(named.includes("start") && named.includes("test"));
-  for (const name of named) {
-    assert.ok(name in tasks, `there is no task "${name}"`);
-  }
-
-  const files = [
-    ...README.matchAll(/\]\(([^)#:]+)\)|`([\w./-]+\/[\w.-]*(?:\.ts|\/))`/g),
-  ];
-  assert.ok(files.length > 5);
-  for (const match of files) {
-    const path = match[1] ?? match[2] ?? "";
-    if (path !== ".headwater/") {
+  for (const text of [README, CONTRIBUTING]) {
+    const named = [...text.matchAll(/\btask ([\w:]+)/g)].map((match) =>
+      match[1] ?? ""
+    );
+    assert.ok(named.includes("start"));
+    for (const name of named) {
+      assert.ok(name in tasks, `there is no task "${name}"`);
+    }
+    const files = [
+      ...text.matchAll(/\]\(([^)#:]+)\)|`([\w./-]+\/[\w.-]*(?:\.ts|\/))`/g),
+    ];
+    assert.ok(files.length > 5);
+    for (const match of files) {
+      const path = match[1] ?? match[2] ?? "";
       await Deno.stat(join(ROOT, path)).catch(() =>
         assert.fail(`${path} does not exist`)
       );
     }
+    for (
+      const [, path = ""] of text.matchAll(/[`"]@headwater\/sync(\/\w+)?[`"]/g)
+    ) {
+      assert.ok(`.${path}` in exports, `"${path}" is not exported`);
+    }
   }
-  for (
-    const [, path = ""] of README.matchAll(/`@headwater\/sync(\/\w+)?`/g)
-  ) {
-    assert.ok(`.${path}` in exports, `"${path}" is not exported`);
-  }
-  assert.ok(README.split("\n").length < 270);
-});
-
-Deno.test("README: a contract and writes of clients do what they say", async () => {
-  await using folder = await tempDir();
-  const path = join(folder.path, "app.ts");
-  await Deno.writeTextFile(path, block("ts app"));
-  await using shown = freshProcess([`--config=${ROOT}/deno.json`, path]);
-  const { code } = await within(shown.exited, {
-    ms: 20_000,
-    describe: () => shown.output,
-  });
-  assert.equal(code, 0, shown.output);
-  assert.match(shown.output, /^\[ "Ship it" \]$/m);
-  const check = await new Deno.Command(Deno.execPath(), {
-    args: ["check", `--config=${ROOT}/deno.json`, path],
-    stdout: "null",
-  }).output();
-  assert.ok(check.success, new TextDecoder().decode(check.stderr));
 });
 
 Deno.test("README: the limits that it names are as in DEFAULT_LIMITS", () => {
@@ -107,7 +142,7 @@ Deno.test("README: the limits that it names are as in DEFAULT_LIMITS", () => {
   const rows = [...section.matchAll(/^\| `(\w+)` +\| ([^|]*?) +\| /gm)].map((
     match,
   ) => [match[1], match[2]]);
-  assert.ok(rows.length >= 10);
+  assert.ok(rows.length >= 5);
   for (const [name, value] of rows) {
     assert.ok(name && name in DEFAULT_LIMITS, `there is no limit "${name}"`);
     // It is one of its keys, by the line above.
@@ -116,34 +151,50 @@ Deno.test("README: the limits that it names are as in DEFAULT_LIMITS", () => {
   }
 });
 
-Deno.test("README: the dependencies are those of deno.json, all of them", async () => {
+Deno.test("CONTRIBUTING: each package of deno.json has its reason, and the README names those that are installed", async () => {
   const { imports } = JSON.parse(
     await Deno.readTextFile(join(ROOT, "deno.json")),
   );
   const packages = Object.keys(imports).filter((name) =>
     !name.startsWith("@headwater/") && !name.endsWith("/")
   );
-  const section = README.slice(
-    README.indexOf("## Dependencies"),
-    README.indexOf("## Commands"),
-  );
+  const reasons = CONTRIBUTING.slice(CONTRIBUTING.indexOf("## Dependencies"));
   for (const name of packages) {
-    assert.ok(section.includes(`\`${name}\``), `"${name}" is not explained`);
+    assert.ok(reasons.includes(`\`${name}\``), `"${name}" has no reason`);
+  }
+  const manifest = await Deno.readTextFile(
+    join(ROOT, "scripts/npm/manifest.ts"),
+  );
+  const [, list = ""] = /const DEPENDENCIES[^[]*\[([^\]]*)\]/.exec(manifest) ??
+    [];
+  const installed = [...list.matchAll(/"([^"]+)"/g)].map(([, name]) => name);
+  assert.ok(installed.length > 3);
+  const named = README.slice(README.indexOf("## Dependencies"));
+  for (const name of installed) {
+    assert.ok(named.includes(`\`${name}\``), `"${name}" is not named`);
   }
 });
 
-/** The one block that is fenced with `info`. */
-function block(info: string): string {
-  const blocks = [...README.matchAll(/^```(.+)\n([\s\S]*?)^```$/gm)].filter((
-    match,
-  ) => match[1] === info);
-  assert.equal(blocks.length, 1, `there is not one block "${info}"`);
-  return blocks[0]?.[2] ?? "";
+/** Where `deno serve` listens. */
+async function urlOf(running: { readonly output: string }): Promise<string> {
+  const [url] = await until(
+    () => /http:\/\/127\.0\.0\.1:\d+/.exec(running.output),
+    { ms: START_MS, describe: () => running.output },
+  );
+  return url;
 }
 
-function replaced(text: string, from: string, to: string): string {
-  assert.ok(text.includes(from), `"${from}" is not in the block`);
-  return text.replace(from, to);
+/** A client writes to the store of the README, and sees it. */
+async function writesTodos(url: string): Promise<void> {
+  using client = createClient(url);
+  const todos = client.subscribe<{ items: string[] }>("Todos");
+  await todos.ready();
+  await todos.update((draft) => void draft.items.push("Ship it"));
+  assert.deepEqual(todos.getServerState(), { items: ["Ship it"] });
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then((info) => info.isFile, () => false);
 }
 
 function inWords(name: keyof Limits, value: number): string {

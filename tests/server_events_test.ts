@@ -7,7 +7,9 @@ import { createServer } from "../server/mod.ts";
 import { CallScopes } from "../server/call_scope.ts";
 import { Connections } from "../server/connections.ts";
 import { EventQueue } from "../server/event_queue.ts";
-import { type EmitOptions, Events } from "../server/events.ts";
+import type { EmitOptions } from "../server/event_audience.ts";
+import { Events } from "../server/events.ts";
+import { Definitions } from "../server/stores/definitions.ts";
 import { Failures } from "../server/failures.ts";
 import { Lifecycle } from "../server/lifecycle.ts";
 import { FEED_MS } from "../server/log/commit.ts";
@@ -297,6 +299,7 @@ function openUsers(users: Record<string, SentEvent["data"] | undefined>) {
   }
   const events = new Events({
     limits: DEFAULT_LIMITS,
+    definitions: new Definitions(),
     namespace: "default",
     sender: "s1",
     roster: connections.roster,

@@ -15,6 +15,11 @@ import {
   type SnapshotRef,
   snapshotsOf,
 } from "../server/log/head.ts";
+import {
+  decodeEntry,
+  encodeEntry,
+  type LogEntry,
+} from "../server/log/log_entry.ts";
 import type { Kv, KvKey } from "../server/ports.ts";
 import type { StoreOptions } from "../server/stores/store_options.ts";
 import type { StaticStore } from "../server/stores/static_store.ts";
@@ -606,7 +611,7 @@ Deno.test("StaticStore.history() refuses what it cannot give, and says what it c
   await assert.rejects(node.store.history({ limit: 1_001 }), {
     name: "LimitError",
     message:
-      `Cannot list the history of store "P": 1001 is over the limit history of 1000`,
+      `Cannot list the history of store "P": 1001 is over the limit history of 1000, which cannot be changed`,
   });
   for (const limit of [0, -1, 1.5, NaN, "9"]) {
     const range = { limit: limit as number }; // as from JavaScript
@@ -950,3 +955,21 @@ async function assertClean(kv: Kv, at: string): Promise<void> {
     assert.ok(Number(key[5]) > head.floor, `${at}: entry ${String(key[5])}`);
   }
 }
+
+Deno.test("decodeEntry() reads what was written before entries named users, and writes it as before", () => {
+  const entry: LogEntry = {
+    from: 1,
+    previous: "p",
+    writer: "w",
+    timeMs: 2,
+    bytesBefore: 3,
+    mutations: [{ patch: [], author: "c1" }],
+  };
+  const old = [0x86, 0xa1, 0x66, 0x01, 0xa1, 0x71, 0xa1, 0x70, 0xa1, 0x77, 0xa1]
+    .concat([0x77, 0xa1, 0x74, 0x02, 0xa1, 0x62, 0x03, 0xa1, 0x6d, 0x91, 0x82])
+    .concat([0xa1, 0x70, 0x90, 0xa1, 0x61, 0xa2, 0x63, 0x31]);
+  assert.deepEqual([...encodeEntry(entry)], old);
+  assert.deepEqual(decodeEntry(new Uint8Array(old)), entry);
+  const named = { ...entry, mutations: [{ patch: [], userId: "u1" }] };
+  assert.deepEqual(decodeEntry(encodeEntry(named)), named);
+});

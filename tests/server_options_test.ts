@@ -162,7 +162,6 @@ Deno.test("createStore() refuses options that there are not, and values of anoth
         { tttlMs: 5 },
         /^Cannot create store "Todos": there is no option "tttlMs"; there are read, view, audience, write, intercept, ttlMs, selfDestruct, history, schema, version, migrate$/,
       ],
-      [{ ttlMs: "5" }, /: ttlMs must be a number, not "5"$/],
       [{ read: 1 }, /: read must be true, false or a function, not 1$/],
       [
         { write: "all" },
@@ -170,7 +169,24 @@ Deno.test("createStore() refuses options that there are not, and values of anoth
       ],
       [{ view: {} }, /: view must be a function, not an object$/],
       [{ intercept: 1 }, /: intercept must be a function, not 1$/],
+      [{ selfDestruct: true }, /: selfDestruct must be a function, not true$/],
+      [{ migrate: "x" }, /: migrate must be a function, not "x"$/],
+      [{ audience: "all" }, /: audience must be a function, not "all"$/],
+      [{ version: "1" }, /: version must be a number, not "1"$/],
+      [
+        { schema: {} },
+        /^Cannot create store "Todos": schema must be a schema that follows Standard Schema, such as Zod's z.object\(\{ … \}\), not an object$/,
+      ],
+      [{ schema: { type: "object" } }, /, not an object$/],
+      [{ schema: { "~standard": { version: 2 } } }, /, not an object$/],
+      [{ schema: null }, /, not null$/],
       [{ history: 5 }, /: history must be an object, not 5$/],
+      [{ history: null }, /: history must be an object, not null$/],
+      [{ history: false }, /: history must be an object, not false$/],
+      [
+        { history: { versions: "9" } },
+        /: its history: versions must be a number, not "9"$/,
+      ],
       [
         { history: { version: 5 } },
         /^Cannot create store "Todos": its history: there is no option "version"; there are versions, ageMs, bytes$/,
@@ -184,6 +200,43 @@ Deno.test("createStore() refuses options that there are not, and values of anoth
   server.createStore("Todos", {}, { ttlMs: 5, read: undefined });
 });
 
+/** What `ttlMs` cannot be, with the error's class and how it is shown. */
+const BAD_TTLS: readonly (readonly [unknown, string, string])[] = [
+  ["5", "TypeError", '"5"'],
+  [null, "TypeError", "null"],
+  [true, "TypeError", "true"],
+  [new Date(5), "TypeError", "an object"],
+  [5n, "TypeError", "5"],
+  [NaN, "RangeError", "NaN"],
+  [-1, "RangeError", "-1"],
+  [-Infinity, "RangeError", "-Infinity"],
+  [0.5, "RangeError", "0.5"],
+  [1e18, "RangeError", "1000000000000000000"],
+  [2 ** 53, "RangeError", "9007199254740992"],
+  [3_153_600_000_001, "RangeError", "3153600000001"],
+];
+
+Deno.test("ttlMs is a whole number of at most 100 years, or Infinity, wherever it is given", async () => {
+  await using server = createServer({ kv: ":memory:" });
+  const games: Untyped = server.createStore("Game:*", { level: 1 });
+  const define: Untyped = server.createStore.bind(server);
+  for (const [ttlMs, name, shown] of BAD_TTLS) {
+    const rule =
+      `ttlMs must be a whole number from 0 to 3153600000000 (100 years), or Infinity, not ${shown}`;
+    assert.throws(() => define("Todos", {}, { ttlMs }), {
+      name,
+      message: `Cannot create store "Todos": ${rule}`,
+    });
+    await assert.rejects(games.create("a", { ttlMs }), {
+      name,
+      message: `Cannot create a store of "Game:*": ${rule}`,
+    });
+  }
+  assert.deepEqual(await server.listStores(), []);
+  assert.equal(await games.create("a", { ttlMs: 3_153_600_000_000 }), "a");
+  assert.deepEqual(await games.list(), ["a"]);
+});
+
 Deno.test("createStore() takes nothing that is for the contract to say", () => {
   const app = defineApp({ stores: { Todos: { initial: {}, version: 2 } } });
   const server: Untyped = createServer({ kv: ":memory:", app });
@@ -194,6 +247,11 @@ Deno.test("createStore() takes nothing that is for the contract to say", () => {
         `Cannot create store "Todos": there is no option "${option}"; there are read, view, audience, write, intercept, ttlMs, selfDestruct, history`,
     });
   }
+  assert.throws(() => server.createStore("Todos", undefined, { write: true }), {
+    name: "TypeError",
+    message:
+      'Cannot create store "Todos": the contract has its initial state, so that its options come second, and nothing third',
+  });
   server.createStore("Todos", { write: true });
 });
 

@@ -364,6 +364,25 @@ Deno.test("ttlMs: the store ends by a delete that is checked, and lives until th
   assert.equal(head.expiresAtMs, clock.now() + 10_000);
 });
 
+Deno.test("ttlMs: Infinity is never, also in create(), where it lifts the definition's", async () => {
+  using kv = await memoryKv();
+  const clock = new FakeClock();
+  const node = new TestNode(kv, { clock });
+  const brief = node.dynamic("Brief:*", { n: 0 }, { ttlMs: 10_000 });
+  const long = node.dynamic("Long:*", { n: 0 }, { ttlMs: Infinity });
+  await using _ = await node.open();
+  await brief.create("a");
+  await brief.create("kept", { ttlMs: Infinity });
+  await long.create("a");
+  await long.create("brief", { ttlMs: 10_000 });
+  assert.equal((await headOf(kv, "Brief:kept")).expiresAtMs, undefined);
+  assert.equal((await headOf(kv, "Long:a")).expiresAtMs, undefined);
+  await clock.advance(10_000);
+  await quiet();
+  assert.deepEqual(await brief.list(), ["kept"]);
+  assert.deepEqual(await long.list(), ["a"]);
+});
+
 Deno.test("ttlMs: writes do not move the end, and one of another server makes the delete try again", async () => {
   using kv = await memoryKv();
   const clock = new FakeClock();

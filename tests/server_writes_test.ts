@@ -162,19 +162,21 @@ Deno.test("an exact write conflicts with whatever is foreign, and the answer com
   assert.ok(types.indexOf("patch") < types.indexOf("res"));
 });
 
-Deno.test("another epoch, and a base that is not remembered, are a rebase", async () => {
+Deno.test("a base that is not remembered is a rebase; another epoch is a life that is over", async () => {
   await using app = await start();
   const { peer, ...base } = await follow(app.server.port);
   await using _ = peer;
-  for (
-    const [n, old] of [
-      { ...base, epoch: "another" },
-      { ...base, base: base.base + 1_000 },
-    ].entries()
-  ) {
-    peer.send(mut(n + 1, [write(old, push("c", 2))]));
-    assert.equal((await answer(peer, n + 1)).error?.code, "rebase");
-  }
+  const later = { ...base, base: base.base + 1_000 };
+  peer.send(mut(1, [write(later, push("c", 2))]));
+  assert.equal((await answer(peer, 1)).error?.code, "rebase");
+  const other = { ...base, epoch: "another" };
+  peer.send(mut(2, [write(other, push("c", 2))]));
+  const { error } = await answer(peer, 2);
+  assert.deepEqual(error, {
+    code: "store_deleted",
+    message: 'Cannot write to store "List": it was deleted; subscribe again',
+    outcome: "notApplied",
+  });
 });
 
 Deno.test("a write that is sent again, to another server too, applies once and has the same version", async () => {
@@ -307,4 +309,19 @@ Deno.test("what an own write has become counts, and what was written before it i
   assert.equal((await answer(peer, 3)).error, undefined);
   assert.equal((await answer(peer, 4)).error?.code, "rebase");
   assert.deepEqual((await app.list.get()).items, ["b", "x", "c"]);
+});
+
+Deno.test("a patch on what never was there is refused with a word on why that may be", async () => {
+  await using app = await start();
+  const { peer, ...base } = await follow(app.server.port);
+  await using _ = peer;
+  // As made on top of a write that has not been sent.
+  peer.send(mut(1, [write(base, push("d", 3))]));
+  const { error } = await answer(peer, 1);
+  assert.equal(error?.code, "bad_patch");
+  assert.equal(error.outcome, "notApplied");
+  assert.match(
+    error.message,
+    /^Cannot write to store "List": the patch does not fit version \d+; what it was made on top of may have been refused \(Cannot apply add/,
+  );
 });

@@ -7,6 +7,8 @@ import {
   type MirroredStates,
 } from "../adapters/zustand.ts";
 import { createClient } from "../client/mod.ts";
+// What is written shows at once when this is there.
+import "../client/writing/mod.ts";
 import { startReactServer } from "./_react_server.ts";
 import { until, within } from "./_harness.ts";
 import type { app } from "./data/react_page/app.ts";

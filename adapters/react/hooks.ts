@@ -14,8 +14,7 @@ import type {
   ClientWritten,
   EventOf,
   IfOpen,
-  MutateOptions,
-  MutatorInput,
+  MutateArgs,
   NameIn,
   ResultOf,
   StateOf,
@@ -89,9 +88,7 @@ export interface UseMutation<A extends App> {
   /** A mutator of the contract. */
   <N extends NameIn<A, "mutators">>(
     name: N,
-  ): (
-    ...given: ArgsAndOptions<MutatorInput<A, N>, MutateOptions>
-  ) => Promise<ClientWritten>;
+  ): (...given: MutateArgs<A, N>) => Promise<ClientWritten>;
 }
 
 /** Options of `useCall` for a contract; see {@linkcode UseCallOptions}. */

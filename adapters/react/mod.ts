@@ -5,6 +5,8 @@
  *
  * @module
  */
+"use client"; // where components are told apart, these are none of a server's
+
 export { createHooks } from "./hooks.ts";
 export type {
   ContractCallOptions,
@@ -33,6 +35,7 @@ export type {
   ArgsAndOptions,
   ArgsInput,
   CallOptions,
+  CallOptionsOf,
   Client,
   ClientClock,
   ClientEvents,
@@ -46,13 +49,16 @@ export type {
   FullName,
   FunctionContract,
   Guess,
+  GuessOf,
   IfOpen,
   InputOf,
   Json,
   ListenerOptions,
+  MutateArgs,
   MutateOptions,
   MutatorContext,
   MutatorInput,
+  MutatorStore,
   NameIn,
   Narrowest,
   OutputOf,

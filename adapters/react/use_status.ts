@@ -90,10 +90,14 @@ export function useEvent(
   listener: (data: never) => void,
 ): void {
   const binding = useBinding("useEvent");
-  const last = useRef(listener);
-  // Before any other effect: one of those may bring about an event.
+  const last = useRef<(data: never) => void>(listener);
+  // Before any other effect, one of which may bring about an event; and gone with the
+  // component, not some time after that.
   useInsertionEffect(() => {
     last.current = listener;
+    return () => {
+      last.current = () => {};
+    };
   });
   useEffect(
     // What the server sends is the caller's claim.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createHostedClient } from "../../client/client.ts";
+import { createHostedClient } from "../../client/create_client.ts";
 import type { Client, ClientOptions } from "../../client/mod.ts";
 import { startWriting } from "../../client/writing/mod.ts";
 import type { Link } from "./link.ts";

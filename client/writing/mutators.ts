@@ -11,6 +11,7 @@ import { validate } from "../../protocol/schema.ts";
 import { cleanName, cleanValue, type Json } from "../../protocol/value.ts";
 import { LONGEST_NAME } from "../request.ts";
 import type { WritingOwner } from "../writing_port.ts";
+import type { RecipeGuard } from "./recipe_guard.ts";
 import { type NamedStep, PendingEntry, type Step } from "./pending_entry.ts";
 
 /** A mutator that is to be run. */
@@ -26,9 +27,11 @@ export interface MutatorCall {
 /** See the module's documentation. */
 export class Mutators {
   readonly #owner: WritingOwner;
+  readonly #recipes: RecipeGuard;
 
-  constructor(owner: WritingOwner) {
+  constructor(owner: WritingOwner, recipes: RecipeGuard) {
     this.#owner = owner;
+    this.#recipes = recipes;
   }
 
   /**
@@ -44,7 +47,7 @@ export class Mutators {
     return {
       named,
       store: toStoreName(name, mutator, store),
-      entry: namedEntry(named, mutator, { ...about, args: output }),
+      entry: this.#toEntry(named, mutator, { ...about, args: output }),
     };
   }
 
@@ -59,11 +62,20 @@ export class Mutators {
         named.args,
       );
       const about = { ...this.#owner.identity(), now: createdAtMs };
-      return namedEntry(named, mutator, { ...about, args });
+      return this.#toEntry(named, mutator, { ...about, args });
     } catch (error) {
       if (error instanceof HeadwaterError) return undefined;
       throw error;
     }
+  }
+
+  #toEntry(
+    named: NamedStep,
+    mutator: AnyMutator,
+    about: Omit<MutatorContext, "id"> & { readonly args: unknown },
+  ): PendingEntry {
+    const make = this.#recipes.wrap(namedStep(named, mutator, about));
+    return new PendingEntry(make, { named });
   }
 
   #toNamed(name: string, args: unknown) {
@@ -98,12 +110,12 @@ export class Mutators {
   }
 }
 
-function namedEntry(
+function namedStep(
   named: NamedStep,
   mutator: AnyMutator,
   { args, ...about }: Omit<MutatorContext, "id"> & { readonly args: unknown },
-): PendingEntry {
-  const make = (state: Json): Step => {
+): (state: Json) => Step {
+  return (state) => {
     let ids = 0;
     const id = () => `${named.seed}-${ids++}`;
     return runRecipe(
@@ -114,7 +126,6 @@ function namedEntry(
       { freeze: true },
     );
   };
-  return new PendingEntry(make, { named });
 }
 
 /** The write of a mutator to a store of which there is nothing here. */

@@ -99,10 +99,11 @@ export class Pending {
     });
     const count = before.length - this.#entries.length;
     const first = before.slice(0, count);
-    // What the others build on is not what a guess has shown.
+    // Without those of others the frame will bring something else. What the rest builds
+    // on is not what a guess has shown.
     if (first.every(({ hasLanded, isGuess }) => hasLanded && !isGuess)) {
       this.#landed?.push(...patchesOf(first));
-    } else this.#landed = undefined;
+    }
     return count;
   }
 

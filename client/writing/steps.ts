@@ -13,9 +13,17 @@ import type { Step } from "./pending_entry.ts";
 export function recipeStep(
   recipe: Recipe<never, unknown>,
 ): (state: Json) => Step {
-  // The state has the shape that the caller has named.
-  return (state) =>
-    runRecipe(state as never, recipe as Recipe<never, Json>, { freeze: true });
+  return (state) => {
+    // The state has the shape that the caller has named.
+    const made = runRecipe(state as never, recipe as Recipe<never, Json>, {
+      freeze: true,
+    });
+    // The habit of reducers; without a word it would be written and change nothing.
+    if (made.patch.length > 0 || !isObject(made.value)) return made;
+    throw new TypeError(
+      "Cannot update: the recipe changed nothing and returned an object; change the draft, or use set()",
+    );
+  };
 }
 
 /** The step to a given state, which is frozen. */
@@ -30,6 +38,15 @@ export function guessStep(
 ): Step {
   // Its author has named the state's shape.
   const after = guess(state as never);
+  if (after === undefined) {
+    throw new TypeError(
+      "Cannot show the optimistic state: its function returned nothing; it returns the next state",
+    );
+  }
   const patch = diffStates(state, after, "the optimistic state");
   return { state: applyPatch(state, patch, { freeze: true }), patch };
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
 }

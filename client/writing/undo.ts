@@ -23,10 +23,15 @@ export type UndoWriter<R> = (entry: PendingEntry) => R;
 
 /** Own changes of one store that can be taken back, and those that were. */
 export class UndoStack {
-  #done: PendingEntry[][] = [];
-  #undone: PendingEntry[][] = [];
+  readonly #done: PendingEntry[][] = [];
+  readonly #undone: PendingEntry[][] = [];
   /** That of the last change. */
   #batch: object | undefined;
+  /** What was taken from where, by the entry that does it. */
+  readonly #moved = new WeakMap<
+    PendingEntry,
+    { readonly from: PendingEntry[][]; readonly group: PendingEntry[] }
+  >();
 
   /** Whether there is something to take back. */
   get canUndo(): boolean {
@@ -40,7 +45,8 @@ export class UndoStack {
 
   /** The client has written; the writes of a batch go together. */
   wrote(entry: PendingEntry, batch: object | undefined): void {
-    this.#undone = [];
+    if (entry.patch?.length === 0) return;
+    this.#undone.length = 0;
     const last = this.#done.at(-1);
     if (last && batch && batch === this.#batch) last.push(entry);
     else this.#done.push([entry]);
@@ -48,19 +54,24 @@ export class UndoStack {
     if (this.#done.length > MOST_CHANGES) this.#done.shift();
   }
 
-  /** A write was refused: there is nothing to take back. */
+  /** A write was refused: there is nothing to take back, or as much as before. */
   forget(entry: PendingEntry): void {
-    const others = (changes: PendingEntry[][]) =>
-      changes.map((group) => group.filter((other) => other !== entry))
-        .filter((group) => group.length > 0);
-    this.#done = others(this.#done);
-    this.#undone = others(this.#undone);
+    for (const changes of [this.#done, this.#undone]) {
+      const others = changes.map((group) =>
+        group.filter((other) => other !== entry)
+      ).filter((group) => group.length > 0);
+      changes.splice(0, changes.length, ...others);
+    }
+    const moved = this.#moved.get(entry);
+    moved?.from.push(moved.group);
+    this.#moved.delete(entry);
   }
 
   /**
    * Takes the last change back by `write`; undefined where there is none.
    *
-   * @throws {HeadwaterError} `conflict` if others have changed the same since.
+   * @throws {HeadwaterError} `conflict` if others have changed the same since: it stays
+   * as it is, and the change before it is the next to be taken back.
    */
   undo<R>(write: UndoWriter<R>): R | undefined {
     return this.#move(this.#done, this.#undone, write);
@@ -79,11 +90,20 @@ export class UndoStack {
     const group = from.at(-1);
     if (!group) return undefined;
     const entry = new PendingEntry((state) => revert(state, group));
-    const result = write(entry);
-    // Not before: where it throws there is as much to take back as there was.
-    from.pop();
-    to.push([entry]);
-    return result;
+    try {
+      const result = write(entry);
+      from.pop();
+      to.push([entry]);
+      this.#moved.set(entry, { from, group });
+      return result;
+    } catch (error) {
+      // It would stand in the way of those before it for ever; whatever else has
+      // failed leaves as much to take back as there was.
+      if (error instanceof HeadwaterError && error.code === "conflict") {
+        from.pop();
+      }
+      throw error;
+    }
   }
 }
 

@@ -7,16 +7,19 @@
 import type { Recipe } from "../../protocol/draft.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanValue, type Json } from "../../protocol/value.ts";
+import { shown } from "../../protocol/shown.ts";
+import { Deferred } from "../deferred.ts";
+import { checkOptions } from "../known_options.ts";
 import type { PendingRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
 import type {
   ClientWritten,
   MutateOptions,
-  WritePolicy,
+  WriteOptions,
 } from "../write_options.ts";
 import type {
   KeptState,
-  StoreWriteOptions,
+  ShownGuess,
   Writing,
   WritingOwner,
 } from "../writing_port.ts";
@@ -24,9 +27,18 @@ import { Keeper } from "./keeper.ts";
 import type { KeptRequest } from "./kept_records.ts";
 import { Mutators, unseenWrite } from "./mutators.ts";
 import { fixedEntry, PendingEntry } from "./pending_entry.ts";
+import { RecipeGuard } from "./recipe_guard.ts";
 import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
+
+const WRITE_OPTIONS: Readonly<Record<keyof Required<WriteOptions>, true>> = {
+  policy: true,
+};
+const MUTATE_OPTIONS: Readonly<Record<keyof Required<MutateOptions>, true>> = {
+  store: true,
+  ...WRITE_OPTIONS,
+};
 
 /** See the module's documentation. */
 export class Writes implements Writing {
@@ -34,11 +46,12 @@ export class Writes implements Writing {
   readonly #owner: WritingOwner;
   readonly #mutators: Mutators;
   readonly #stores = new WeakMap<Subscription, StoreWrites>();
+  readonly #recipes = new RecipeGuard();
   #batch: WriteRequest | undefined;
 
   constructor(owner: WritingOwner) {
     this.#owner = owner;
-    this.#mutators = new Mutators(owner);
+    this.#mutators = new Mutators(owner, this.#recipes);
     const { storage } = owner;
     this.keeper = storage && new Keeper(storage, { writes: this, owner });
   }
@@ -46,33 +59,31 @@ export class Writes implements Writing {
   update(
     store: Subscription,
     recipe: Recipe<never, unknown>,
-    { policy }: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    const entry = new PendingEntry(recipeStep(recipe));
-    return this.#writeNew(this.#of(store), entry, policy);
+    const entry = new PendingEntry(this.#recipes.wrap(recipeStep(recipe)));
+    return this.#writeNew(this.#of(store), entry, options);
   }
 
   set(
     store: Subscription,
     state: Json,
-    { policy }: StoreWriteOptions,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
     const entry = new PendingEntry(setStep(state));
-    return this.#writeNew(this.#of(store), entry, policy);
+    return this.#writeNew(this.#of(store), entry, options);
   }
 
   undo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.undo((entry) =>
-      this.#writeEntry(writes, entry, undefined)
-    ) ?? Promise.resolve(undefined);
+    return writes.undo.undo((entry) => this.#writeEntry(writes, entry, {})) ??
+      Promise.resolve(undefined);
   }
 
   redo(store: Subscription): Promise<ClientWritten | undefined> {
     const writes = this.#of(store);
-    return writes.undo.redo((entry) =>
-      this.#writeEntry(writes, entry, undefined)
-    ) ?? Promise.resolve(undefined);
+    return writes.undo.redo((entry) => this.#writeEntry(writes, entry, {})) ??
+      Promise.resolve(undefined);
   }
 
   refusalOf(value: unknown, what: string): Error | undefined {
@@ -87,15 +98,17 @@ export class Writes implements Writing {
   mutate(
     name: string,
     args: unknown,
-    { store, policy }: MutateOptions,
+    options: MutateOptions,
   ): Promise<ClientWritten> {
+    checkWriteOptions(`run mutator "${name}"`, options, MUTATE_OPTIONS);
+    const { store } = options;
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
-      return this.#writeNew(this.#of(subscription), call.entry, policy);
+      return this.#writeNew(this.#of(subscription), call.entry, options);
     }
     const write = unseenWrite(call.store, call.named);
-    return this.#request(policy, (request) => request.addUnseen(write));
+    return this.#request(options, (request) => request.addUnseen(write));
   }
 
   /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
@@ -142,8 +155,10 @@ export class Writes implements Writing {
     }
   }
 
-  batch(run: () => void, policy?: WritePolicy): Promise<void> {
-    const request = this.#batch = new WriteRequest(policy);
+  batch(run: () => void, options: WriteOptions): Promise<void> {
+    this.#recipes.refuseWithin();
+    checkWriteOptions("batch writes", options);
+    const request = this.#batch = new WriteRequest(options.policy);
     let written: Promise<void>;
     try {
       run();
@@ -159,22 +174,42 @@ export class Writes implements Writing {
   }
 
   guess(
-    pending: PendingRequest,
     guesses: ReadonlyMap<Subscription, (state: never) => unknown>,
-  ): void {
-    for (const [subscription, guess] of guesses) {
-      const entry = new PendingEntry((state) => guessStep(state, guess), {
-        isGuess: true,
-      });
-      entry.request = pending;
-      this.#of(subscription).add(entry);
-    }
-    const end = () => {
-      for (const store of guesses.keys()) this.#of(store).drop(pending);
+  ): ShownGuess {
+    this.#recipes.refuseWithin();
+    // In the place of the call, which is not to be made where a guess throws.
+    const placeholder: PendingRequest = {
+      number: undefined,
+      answer: new Deferred(),
+    };
+    const entries: PendingEntry[] = [];
+    const drop = (request: PendingRequest) => {
+      for (const store of guesses.keys()) this.#of(store).drop(request);
       this.#owner.changed(guesses.keys());
     };
-    pending.answer.promise.then(end, end);
+    try {
+      for (const [subscription, guess] of guesses) {
+        const step = (state: Json) => guessStep(state, guess);
+        const entry = new PendingEntry(this.#recipes.wrap(step), {
+          isGuess: true,
+        });
+        entry.request = placeholder;
+        entries.push(entry);
+        this.#of(subscription).add(entry);
+      }
+    } catch (error) {
+      drop(placeholder);
+      throw error;
+    }
     this.#owner.changed(guesses.keys());
+    return {
+      follow: (pending) => {
+        for (const entry of entries) entry.request = pending;
+        const end = () => drop(pending);
+        pending.answer.promise.then(end, end);
+      },
+      takeBack: () => drop(placeholder),
+    };
   }
 
   #of(subscription: Subscription): StoreWrites {
@@ -188,9 +223,9 @@ export class Writes implements Writing {
   #writeNew(
     store: StoreWrites,
     entry: PendingEntry,
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    const written = this.#writeEntry(store, entry, policy);
+    const written = this.#writeEntry(store, entry, options);
     store.undo.wrote(entry, this.#batch);
     return written;
   }
@@ -198,16 +233,26 @@ export class Writes implements Writing {
   #writeEntry(
     store: StoreWrites,
     entry: PendingEntry,
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
   ): Promise<ClientWritten> {
-    return this.#request(policy, (request) => request.add(store, entry));
+    checkWriteOptions(`write to store "${store.name}"`, options);
+    return this.#request(options, (request) => request.add(store, entry));
   }
 
   #request(
-    policy: WritePolicy | undefined,
+    options: WriteOptions,
     add: (request: WriteRequest) => Promise<ClientWritten>,
   ): Promise<ClientWritten> {
-    if (this.#batch) return add(this.#batch);
+    this.#recipes.refuseWithin();
+    const { policy } = options;
+    if (this.#batch) {
+      if (policy === undefined || policy === this.#batch.policy) {
+        return add(this.#batch);
+      }
+      throw new TypeError(
+        `Cannot write with policy "${policy}" in a batch that has "${this.#batch.policy}": give it to batch()`,
+      );
+    }
     const request = new WriteRequest(policy);
     const written = add(request);
     // It tells its result itself.
@@ -244,4 +289,21 @@ export class Writes implements Writing {
     done.catch(() => {});
     return done;
   }
+}
+
+function checkWriteOptions(
+  action: string,
+  options: WriteOptions,
+  known: Readonly<Record<string, true>> = WRITE_OPTIONS,
+): void {
+  checkOptions(action, options, known);
+  const { policy } = options;
+  const isKnown = policy === undefined || policy === "rebase" ||
+    policy === "expectVersion";
+  if (isKnown) return;
+  throw new TypeError(
+    `Cannot ${action}: its policy is "rebase" or "expectVersion", not ${
+      shown(policy)
+    }`,
+  );
 }

@@ -11,6 +11,14 @@ const TICKS_PER_SECOND = 100;
 const START_MS = 20_000;
 const ANSWER_MS = 60_000;
 
+/** CPU time of all threads of a process so far, in milliseconds; steps of 10. */
+export function cpuMsOf(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  // The name in brackets may hold anything; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 1000 / TICKS_PER_SECOND;
+}
+
 /** See the module's documentation. */
 export class BenchProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
@@ -92,10 +100,7 @@ export class BenchProcess implements AsyncDisposable {
 
   /** CPU time of all its threads so far, in milliseconds; steps of 10. */
   cpuMs(): number {
-    const stat = Deno.readTextFileSync(`/proc/${this.#child.pid}/stat`);
-    // The name in brackets may hold anything; utime and stime are fields 14 and 15.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) * 1000 / TICKS_PER_SECOND;
+    return cpuMsOf(this.#child.pid);
   }
 
   /** Memory in use, in bytes. */

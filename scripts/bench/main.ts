@@ -18,8 +18,10 @@ import { fanout } from "./fanout.ts";
 import { hotStore } from "./hot_store.ts";
 import { manyServers } from "./many_servers.ts";
 import { node } from "./node.ts";
+import { parallel } from "./parallel.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
+import { rebase } from "./rebase.ts";
 import { slowReader } from "./slow_reader.ts";
 import { stuckClients } from "./stuck_clients.ts";
 import { transports } from "./transports.ts";
@@ -36,6 +38,8 @@ const SCENARIOS: readonly Scenario[] = [
   twoServers,
   manyServers,
   contention,
+  rebase,
+  parallel,
   node,
 ];
 

@@ -1,6 +1,7 @@
 /**
  * The bare server on Node that fan-out there is compared with: `ws`, the state in
- * memory, and a loop of `socket.send`. No limits, no recovery, no KV.
+ * memory, and a loop of `socket.send`. No limits, no recovery, and no KV unless it is
+ * given one.
  *
  * @module
  */
@@ -10,10 +11,23 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 // @deno-types="./ws_server.d.ts"
 import { type WebSocket, WebSocketServer } from "ws";
+import { openKv } from "@deno/kv";
+import { encodeJson } from "../../protocol/codec.ts";
 import { Pump, takeCommands } from "./control.ts";
 import { RawBoard } from "./raw_board.ts";
 
-const { items } = JSON.parse(process.argv[2] ?? "{}") as { items: number };
+/** Options of the script. */
+interface RawNodeServer {
+  /** Items of the board. */
+  readonly items: number;
+  /** Path of a KV file, where each change is to be committed before it is sent. */
+  readonly kv?: string;
+}
+
+const { items, kv: path } = JSON.parse(
+  process.argv[2] ?? "{}",
+) as RawNodeServer;
+const kv = path === undefined ? undefined : await openKv(path);
 const board = new RawBoard(items);
 const sockets = new Set<WebSocket>();
 
@@ -32,8 +46,14 @@ http.listen(0, "127.0.0.1");
 await once(http, "listening");
 const { port } = http.address() as AddressInfo; // it listens on TCP
 
-const pump = new Pump(() => {
-  const { frame } = board.change();
+const pump = new Pump(async () => {
+  const { version, frame } = board.change();
+  if (kv) {
+    await kv.atomic()
+      .set(["head"], encodeJson({ v: version }))
+      .set(["log", version], frame)
+      .commit();
+  }
   for (const socket of sockets) socket.send(frame);
 });
 await takeCommands({

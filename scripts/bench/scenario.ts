@@ -5,6 +5,7 @@
  */
 import { BenchProcess } from "./bench_process.ts";
 import type { OneCommitServer } from "./one_commit_server.ts";
+import { ParallelProcess } from "./parallel_process.ts";
 import type { RawServer } from "./raw_server.ts";
 import type { ServerUnderTest } from "./server.ts";
 import type { SharedServer } from "./shared_server.ts";
@@ -95,6 +96,12 @@ export class Bench {
   ): Promise<BenchProcess> {
     const flags = this.#flags;
     return BenchProcess.start("shared_server.ts", options, { flags, env });
+  }
+
+  /** Starts `deno serve --parallel` with so many isolates. */
+  startParallel(isolates: number): Promise<ParallelProcess> {
+    const kv = this.newKvPath();
+    return ParallelProcess.start({ kv, isolates, flags: this.#flags });
   }
 
   /** Starts a bare server. */

@@ -42,6 +42,7 @@ export const FIRST_ENTRY: LogEntry = {
     {
       patch: [{ op: "add", path: ["items", 0], value: { text: "one" } }],
       author: "c1",
+      userId: "u1",
       origin: ORIGIN,
       value: 1,
       initialized: true,

@@ -12,19 +12,24 @@ import { within } from "../../tests/_waiting.ts";
 const VERSIONS = {
   "@deno/kv": "0.14.0",
   "@hono/node-server": "2.1.8",
+  "@msgpack/msgpack": "3.1.3",
   "@types/express": "5.0.6",
   "@types/node": "20.19.25",
+  "@types/react": "19.3.0",
   "@types/ws": "8.18.1",
+  "create-vite": "9.3.0",
   "express": "5.3.0",
   "fastify": "5.12.8",
   "hono": "4.13.19",
+  "react": "19.3.1",
   "typescript": "6.0.3",
   "vite": "8.3.8",
   "ws": "8.23.0",
+  "zustand": "5.1.0",
 } as const;
 
 /** Versions of Node, from the oldest on, as the registry has them. */
-export const NODES = { 20: "20.20.2", 22: "22.23.3" } as const;
+export const NODES = { 20: "20.20.2", 22: "22.23.3", 24: "24.21.0" } as const;
 
 /** How long a command may take. */
 const COMMAND_MS = 120_000;

@@ -19,6 +19,9 @@ import { page } from "./checks/page.ts";
 import { peers } from "./checks/peers.ts";
 import { program } from "./checks/program.ts";
 import { publicEntries } from "./checks/public_entries.ts";
+import { readmeExpress } from "./checks/readme_express.ts";
+import { readmeNode } from "./checks/readme_node.ts";
+import { readmeReact } from "./checks/readme_react.ts";
 import { todo } from "./checks/todo.ts";
 import { types } from "./checks/types.ts";
 import { Consumer, Lab } from "./lab.ts";
@@ -36,11 +39,14 @@ const CHECKS: readonly Check[] = [
   across,
   peers,
   contracts,
+  readmeNode,
+  readmeExpress,
+  readmeReact,
 ];
 
 const USAGE = `Usage: deno task npm [--only NAME]
 
-${CHECKS.map(({ name, claim }) => `  ${name.padEnd(12)}${claim}`).join("\n")}`;
+${CHECKS.map(({ name, claim }) => `  ${name.padEnd(15)}${claim}`).join("\n")}`;
 
 interface Result {
   readonly check: Check;
@@ -117,7 +123,7 @@ function report(results: readonly Result[]): number {
     console.log(
       [
         error === undefined ? "ok    " : "FAILED",
-        check.name.padEnd(12),
+        check.name.padEnd(15),
         check.claim.padEnd(widest),
         `${seconds.toFixed(1)} s`.padStart(8),
       ].join("  "),

@@ -64,6 +64,8 @@ export interface StoreCommit {
   readonly flip?: PendingBlob;
   /** Snapshots that the new head leaves unreachable. */
   readonly dropped?: readonly BlobRef[];
+  /** Lives that ended before, where records of them may be left. */
+  readonly leftEpochs?: readonly string[];
   /** The life of the store that this commit ends by beginning another. */
   readonly endedEpoch?: string;
 }
@@ -161,8 +163,9 @@ function addCommit(
     atomic.check({ key: pastKey(id), versionstamp: commit.pastStamp });
   }
   const ended = head ? commit.endedEpoch : epoch;
-  if (ended !== undefined) {
-    atomic.set(pendingKey(ended), deadEpochMarker(id, ended));
+  const left = commit.leftEpochs ?? [];
+  for (const over of ended === undefined ? left : [ended, ...left]) {
+    atomic.set(pendingKey(over), deadEpochMarker(id, over));
   }
   if (commit.entry && commit.entryBytes) {
     addEntry(atomic, commit, commit.entry, commit.entryBytes);

@@ -49,10 +49,30 @@ export interface Head {
   readonly schema?: number;
 }
 
-/** Encodes a head. */
+/**
+ * Encodes a head.
+ *
+ * @throws {TypeError} if it could not be decoded again: the store would be lost.
+ */
 export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
+  const record = headToJson(head);
+  try {
+    headFromJson(record);
+  } catch (cause) {
+    const message = "Cannot write a head that could not be read again";
+    throw new TypeError(message, { cause });
+  }
+  return encodeJson(record);
+}
+
+/** Decodes a head. */
+export function decodeHead(value: unknown): Head {
+  return headFromJson(decodeRecord(value, "head"));
+}
+
+function headToJson(head: Head): { readonly [key: string]: Json } {
   const { snapshot, older = [] } = head;
-  return encodeJson({
+  return {
     e: head.epoch,
     v: head.version,
     w: head.writer,
@@ -68,12 +88,10 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
     ...(head.expiresAtMs !== undefined && { x: head.expiresAtMs }),
     ...(head.mintedFrom !== undefined && { m: head.mintedFrom }),
     ...(head.schema !== undefined && { g: head.schema }),
-  });
+  };
 }
 
-/** Decodes a head. */
-export function decodeHead(value: unknown): Head {
-  const r = decodeRecord(value, "head");
+function headFromJson(r: { readonly [key: string]: Json }): Head {
   const { s, o } = r;
   const head: Head = {
     epoch: text(r["e"]),

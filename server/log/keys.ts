@@ -39,7 +39,12 @@ export function logKey(id: StoreId, epoch: string, version: number): KvKey {
 
 /** Prefix of the log of one life of a store. */
 export function logPrefix(id: StoreId, epoch: string): KvKey {
-  return [PREFIX, "log", id.namespace, id.name, epoch];
+  return [...epochLogsPrefix(id), epoch];
+}
+
+/** Prefix of the logs of all lives of a store. */
+export function epochLogsPrefix({ namespace, name }: StoreId): KvKey {
+  return [PREFIX, "log", namespace, name];
 }
 
 /** Chunk `index` of a snapshot or of a large log entry. */
@@ -59,7 +64,17 @@ export function blobPrefix(id: StoreId, epoch: string, blob: string): KvKey {
 
 /** Prefix of all chunks of one life of a store. */
 export function epochBlobPrefix(id: StoreId, epoch: string): KvKey {
-  return [PREFIX, "blob", id.namespace, id.name, epoch];
+  return [...epochBlobsPrefix(id), epoch];
+}
+
+/** Prefix of the chunks of all lives of a store. */
+export function epochBlobsPrefix({ namespace, name }: StoreId): KvKey {
+  return [PREFIX, "blob", namespace, name];
+}
+
+/** The life that a key belongs to, which lies under one of these two prefixes. */
+export function epochOf(key: KvKey, prefix: KvKey): string {
+  return String(key[prefix.length]);
 }
 
 /** Says that chunks are being written, or wait to be swept. */

@@ -10,7 +10,7 @@ import { corrupt, text, uint } from "./record.ts";
 import { type Refusal, refusalFromJson, refusalToJson } from "./refusal.ts";
 
 /** Writes that one call may make to one store. */
-export const WRITES_PER_CALL = 2 ** 20;
+export const WRITES_PER_CALL: number = 2 ** 20;
 
 /** Which numbered write of a session a mutation is: the `n`-th of a call to this store. */
 export interface Origin {
@@ -27,6 +27,8 @@ export interface Mutation {
   readonly patch: Patch;
   /** Client on whose behalf it was made. */
   readonly author?: string;
+  /** Id of the user behind it; absent in what an earlier release wrote. */
+  readonly userId?: string;
   readonly origin?: Origin;
   /** What the recipe returned, where it must be given again to a resent call. */
   readonly value?: Json;
@@ -42,11 +44,12 @@ export interface Mutation {
 
 /** A mutation as records hold it. */
 export function mutationToJson(mutation: Mutation): Json {
-  const { origin, author, value, refused, initialized, schema, isOpaque } =
-    mutation;
+  const { origin, author, userId, value, refused } = mutation;
+  const { initialized, schema, isOpaque } = mutation;
   return {
     p: encodePatch(mutation.patch),
     ...(author !== undefined && { a: author }),
+    ...(userId !== undefined && { u: userId }),
     ...(origin && {
       o: [
         origin.session,
@@ -73,6 +76,7 @@ export function mutationFromJson(
   return {
     patch: patchFromJson(r["p"]),
     ...(r["a"] !== undefined && { author: text(r["a"]) }),
+    ...(r["u"] !== undefined && { userId: text(r["u"]) }),
     ...(o && { origin: originFromJson(o) }),
     ...(r["r"] !== undefined && { value: r["r"] }),
     ...(r["i"] !== undefined && { initialized: r["i"] === true }),

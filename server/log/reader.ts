@@ -58,18 +58,31 @@ export async function readHead(
   return toHead(await kv.get(headKey(id)));
 }
 
-/** Reads the names of all stores of a namespace, or of those with a prefix, with their heads. */
+/**
+ * Reads the names of all stores of a namespace, or of those with a prefix, with their heads.
+ * One that cannot be read ends it, unless there is somebody to be told.
+ */
 export async function* listHeads(
   kv: Kv,
   namespace: string,
-  prefix?: string,
+  { prefix, unreadable }: {
+    readonly prefix?: string | undefined;
+    readonly unreadable?: (name: string, error: unknown) => void;
+  } = {},
 ): AsyncGenerator<{ name: string; head: Head }> {
   const selector = prefix === undefined
     ? { prefix: headPrefix(namespace) }
     : headRange(namespace, prefix);
   for await (const entry of kv.list(selector)) {
-    const read = toHead(entry);
-    if (read) yield { name: lastString(entry.key), head: read.head };
+    const name = lastString(entry.key);
+    let read: ReadHead | undefined;
+    try {
+      read = toHead(entry);
+    } catch (error) {
+      if (!unreadable) throw error;
+      unreadable(name, error);
+    }
+    if (read) yield { name, head: read.head };
   }
 }
 

@@ -13,6 +13,7 @@ import { hookOf, inHookError } from "./hooks.ts";
 import { noteWritten, NumberedWrites } from "./numbered_writes.ts";
 import type { Creation } from "./opener.ts";
 import type { StoreRegistry } from "./registry.ts";
+import { isUnreadable } from "./removal.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
 
@@ -44,6 +45,11 @@ export class StoreAccess {
     this.#namespace = namespace;
     this.#nameLength = nameLength;
     this.#writes = new NumberedWrites({ registry, scopes });
+  }
+
+  /** Begins what a handle was asked for; see {@linkcode CallScopes.begin}. */
+  begin<T>(run: () => Promise<T>): Promise<T> {
+    return this.#scopes.begin(run);
   }
 
   /** The id of a full name. */
@@ -80,6 +86,32 @@ export class StoreAccess {
     return registry.loaded(id) ?? hook.store;
   }
 
+  /**
+   * The store in that life of it, for whoever means that and no other: nothing is
+   * created, unless somebody deletes it at this very moment.
+   *
+   * @throws {HeadwaterError} `store_deleted` if that life is over.
+   */
+  async openLife(id: StoreId, life: string): Promise<Store> {
+    const registry = await this.#registry();
+    let store = await registry.find(id);
+    if (store && !store.isLife(life)) {
+      // Another server may have begun a life that this one has not heard of.
+      await store.check();
+      // What is written to one that is about to end is refused, and tried again.
+      if (store.isGone) return store;
+      if (store.ended) store = await registry.find(id);
+    }
+    if (!store?.isLife(life)) {
+      const message =
+        `Cannot write to store "${id.name}": it was deleted; subscribe again`;
+      throw new HeadwaterError("store_deleted", message, {
+        outcome: "notApplied",
+      });
+    }
+    return store.isInitialized ? store : await registry.open(id);
+  }
+
   /** Whether the store exists. */
   async has(name: string): Promise<boolean> {
     return await (await this.#registry()).has(this.idOf(name));
@@ -103,20 +135,24 @@ export class StoreAccess {
     return { version, value };
   }
 
-  /** Commits a change of that source; `queued` is called once its place among the writes is sure. */
+  /**
+   * Commits a change of that source, in that `life` of the store where one is given;
+   * `queued` is called once its place among the writes is sure.
+   */
   async write(
     id: StoreId,
     change: Changer,
-    { scope, source, queued }: {
+    options: {
       scope?: CallScope | undefined;
       source: MutationSource;
+      life?: string | undefined;
       queued?: (() => void) | undefined;
     },
   ): Promise<Settled & { readonly epoch?: string }> {
     return await this.#writes.once(
       id,
-      source,
-      () => this.#mutate(id, () => change, { scope, source, queued }),
+      options.source,
+      () => this.#mutate(id, () => change, options),
     );
   }
 
@@ -176,12 +212,28 @@ export class StoreAccess {
     }
   }
 
-  /** Deletes the store; false where there is none. */
+  /** Deletes the store, also one that cannot be read; false where there is none. */
   async delete(name: string): Promise<boolean> {
     const id = this.idOf(name);
     this.#refuseInHook("delete", id);
     const { source } = this.#writes.source(id);
     const registry = await this.#registry();
+    try {
+      return await this.#delete(registry, id, source);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      // A call that is run again, or twice at once, may have removed it before.
+      if (await this.#writes.madeBefore(id, source)) return true;
+      if (await registry.remove(id, source.origin)) return true;
+      throw error;
+    }
+  }
+
+  async #delete(
+    registry: StoreRegistry,
+    id: StoreId,
+    source: MutationSource,
+  ): Promise<boolean> {
     const found = await registry.find(id);
     // Asked when the store is found: else a call that is run again, or twice at once,
     // would delete the next life of the store.
@@ -282,15 +334,22 @@ export class StoreAccess {
   async #mutate(
     id: StoreId,
     toChange: (store: Store) => Changer | Promise<Changer>,
-    { scope, source, queued }: {
-      scope: CallScope | undefined;
+    { scope, source, life, queued }: {
+      scope?: CallScope | undefined;
       source: MutationSource;
+      life?: string | undefined;
       queued?: (() => void) | undefined;
     },
   ): Promise<Settled & { readonly epoch: string }> {
     for (let attempt = 1;; attempt++) {
       const loaded = this.#opened()?.loaded(id);
-      const store = loaded?.isInitialized ? loaded : await this.open(id.name);
+      const isHere = loaded?.isInitialized &&
+        (life === undefined || loaded.isLife(life));
+      const store = isHere
+        ? loaded
+        : life === undefined
+        ? await this.open(id.name)
+        : await this.openLife(id, life);
       try {
         const made = toChange(store);
         const change = made instanceof Promise ? await made : made;

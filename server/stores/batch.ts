@@ -25,6 +25,7 @@ import type {
 } from "./change.ts";
 import { repeat, toError, toRefusal } from "./refused_write.ts";
 import { sizeOf } from "./size.ts";
+import { SERVER_WRITER, userIdOf, type Writer } from "./writer.ts";
 
 /** A mutation that is to be run. */
 export interface PlannedMutation {
@@ -72,6 +73,9 @@ export interface BatchLimits {
 
 /** Mutations of one commit; more would only make its transaction longer. */
 const MUTATIONS_PER_COMMIT = 1_000;
+
+/** Characters of a user's id that the log takes. */
+const USER_ID_LENGTH = 256;
 
 /** Errors of a write that was not tried for good: its number stays free. */
 const FREE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["rebase"]);
@@ -146,7 +150,7 @@ export class BatchRunner {
           continue;
         }
         const written = { version: version + 1, value: change.value };
-        mutations.push(toMutation(change, origin, writer?.clientId));
+        mutations.push(toMutation(change, origin, writer));
         sizes.push(size);
         outcomes.push({ written });
         if (origin) {
@@ -223,14 +227,17 @@ export class BatchRunner {
 function toMutation(
   change: Change,
   origin: Origin | undefined,
-  author: string | undefined,
+  { clientId: author, user }: Writer = SERVER_WRITER,
 ): Mutation {
+  const userId = userIdOf(user);
   return {
     patch: change.patch,
     ...(change.initialized !== undefined &&
       { initialized: change.initialized }),
     ...(change.schema !== undefined && { schema: change.schema }),
     ...(author !== undefined && { author }),
+    // A longer one would stand in every entry of the log.
+    ...(userId !== undefined && userId.length <= USER_ID_LENGTH && { userId }),
     ...(origin && { origin, ...recordable(change) }),
     ...(origin && change.isOpaque && { isOpaque: true }),
   };

@@ -6,6 +6,7 @@
 import { type Recipe, runRecipe } from "../../protocol/draft.ts";
 import type { Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
+import { runApplication } from "../application_error.ts";
 import type { Origin } from "../log/mutation.ts";
 import type { Recorded } from "../log/numbers.ts";
 import { toState } from "./state.ts";
@@ -87,7 +88,8 @@ export interface RecentMutation {
 /** A change by a recipe. */
 export function recipeChange<T, R>(recipe: Recipe<T, R>): Changer {
   // The state has the shape that the definition of the store gave it.
-  return (state) => runRecipe(state as T, recipe, { freeze: true });
+  return (state) =>
+    runApplication(() => runRecipe(state as T, recipe, { freeze: true }));
 }
 
 /** A change to a given state. */

@@ -11,6 +11,7 @@ import type { ClientWrite, PatchWrite } from "../../protocol/frames.ts";
 import { firstTouched } from "../../protocol/overlap.ts";
 import { applyPatch, type Patch } from "../../protocol/patch.ts";
 import type { Json } from "../../protocol/value.ts";
+import { runApplication } from "../application_error.ts";
 import type { Origin } from "../log/mutation.ts";
 import type { ChangeContext, Changer, RecentMutation } from "./change.ts";
 
@@ -32,7 +33,9 @@ export function patchChange(write: PatchWrite, terms: WriteTerms): Changer {
     const next = tryApply(state, patch);
     // What nobody has come between is a fault of the client's, and final.
     if (next instanceof Error) {
-      throw later.foreign.length > 0 ? misfit(name, context, terms) : next;
+      throw later.foreign.length > 0
+        ? misfit(name, context, terms)
+        : unfounded(name, context, next);
     }
     if (next === null || typeof next !== "object" || Array.isArray(next)) {
       throw new HeadwaterError(
@@ -61,11 +64,13 @@ export function mutatorChange(
     const isExpected = later?.foreign.length === 0;
     if (terms.isExact && !isExpected) throw misfit(write.name, about, terms);
     const ctx = context();
-    const { state: next, patch } = runRecipe(
-      state,
-      // The contract has paired the mutator with its store, and checked the arguments.
-      (draft) => mutator.run(draft as never, args as never, ctx) as Json,
-      { freeze: true },
+    const { state: next, patch } = runApplication(() =>
+      runRecipe(
+        state,
+        // The contract has paired the mutator with its store, and checked the arguments.
+        (draft) => mutator.run(draft as never, args as never, ctx) as Json,
+        { freeze: true },
+      )
     );
     // On another state than the client's it may have done something else.
     return {
@@ -132,6 +137,20 @@ function tryApply(state: Json, patch: Patch): Json | HeadwaterError {
     if (error instanceof HeadwaterError) return error;
     throw error;
   }
+}
+
+/** What the patch was made on was never there: most likely a write that was refused. */
+function unfounded(
+  name: string,
+  { version }: ChangeContext,
+  cause: HeadwaterError,
+): HeadwaterError {
+  const { code, path, message } = cause;
+  return new HeadwaterError(
+    code,
+    `Cannot write to store "${name}": the patch does not fit version ${version}; what it was made on top of may have been refused (${message})`,
+    { path, cause, outcome: "notApplied" },
+  );
 }
 
 function misfit(

@@ -6,13 +6,16 @@
  */
 import type { StateRules } from "../../protocol/contract.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
+import { checkSchema } from "../../protocol/schema_check.ts";
 import { definedName } from "../defined_name.ts";
 import { DEFAULT_HISTORY, type History } from "../log/compaction.ts";
 import type { Guard } from "./change.ts";
 import { conform } from "./conform.ts";
 import { interceptChange, type Interceptor } from "./intercept.ts";
+import { quote } from "./quoting_error.ts";
 import { fitState, type StateObject, toState } from "./state.ts";
 import {
+  type AccessRule,
   checkStoreOptions,
   type CreateHook,
   type IdleHook,
@@ -20,8 +23,8 @@ import {
   type StoreOptions,
   type TerminateHook,
 } from "./store_options.ts";
+import { checkTtl } from "./time_to_live.ts";
 import type { ViewRules } from "./views.ts";
-import type { AccessContext } from "./writer.ts";
 
 /** See the module's documentation. */
 export class StoreDefinition {
@@ -41,8 +44,10 @@ export class StoreDefinition {
   readonly selfDestruct: SelfDestruct | undefined;
   /** What its subscribers see, where that is not the state. */
   readonly view: ViewRules | undefined;
-  readonly #read: boolean | ((context: AccessContext) => boolean);
-  readonly #write: boolean | ((context: AccessContext) => boolean);
+  /** Who may subscribe to its stores. */
+  readonly read: AccessRule;
+  /** Which clients may write to them; undefined where nothing was said. */
+  readonly write: AccessRule | undefined;
   readonly #intercept: Interceptor<unknown> | undefined;
 
   /**
@@ -69,7 +74,12 @@ export class StoreDefinition {
       );
     }
     checkStoreOptions(name, options);
-    const { schema, version = 1 } = this.rules = options;
+    const { schema, version = 1, migrate } = options;
+    if (schema !== undefined) {
+      checkSchema(schema, `Cannot create store "${name}": schema`);
+    }
+    // What else the options hold is no rule, and may be large.
+    this.rules = { schema, version, ...(migrate && { migrate }) };
     const what = `initial state of store "${name}"`;
     const state = toState(initial, what);
     this.initial = schema ? fitState(schema, state, what) : state;
@@ -80,10 +90,11 @@ export class StoreDefinition {
     }
     this.version = version;
     this.history = { ...DEFAULT_HISTORY, ...options.history };
+    checkTtl(`Cannot create store "${name}"`, options.ttlMs);
     this.ttlMs = options.ttlMs;
     this.selfDestruct = options.selfDestruct;
-    this.#read = options.read ?? true;
-    this.#write = options.write ?? false;
+    this.read = options.read ?? true;
+    this.write = options.write;
     const { view, audience } = options;
     if (audience && !view) {
       throw new TypeError(
@@ -94,12 +105,7 @@ export class StoreDefinition {
     this.view = view && { view: view as ViewRules["view"], audience };
     // Untyped from here on: the definition does not know T.
     this.#intercept = options.intercept as Interceptor<unknown> | undefined;
-    for (
-      const [what, value] of Object.entries({
-        ttlMs: options.ttlMs ?? 1,
-        ...this.history,
-      })
-    ) {
+    for (const [what, value] of Object.entries(this.history)) {
       if (!(value >= 0)) {
         throw new RangeError(
           `Cannot create store "${name}": ${what} must be 0 or more, not ${value}`,
@@ -127,20 +133,8 @@ export class StoreDefinition {
 
   /** Whether anything of it is not the same for all users. */
   get isForSome(): boolean {
-    return this.view !== undefined || typeof this.#read === "function" ||
-      typeof this.#write === "function";
-  }
-
-  /** Whether who asks may subscribe to a store. */
-  mayRead(context: AccessContext): boolean {
-    const read = this.#read;
-    return typeof read === "function" ? read(context) === true : read;
-  }
-
-  /** Whether who asks may write to a store. */
-  mayWrite(context: AccessContext): boolean {
-    const write = this.#write;
-    return typeof write === "function" ? write(context) === true : write;
+    return this.view !== undefined || typeof this.read === "function" ||
+      typeof this.write === "function";
   }
 
   /** What looks at every change of a store before it counts; undefined where nothing does. */
@@ -149,15 +143,26 @@ export class StoreDefinition {
     const { schema } = this.rules;
     if (!intercept && !schema) return undefined;
     const key = this.keyOf(name) ?? null;
-    const what = `state of store "${name}"`;
-    return (before, change, writer) => {
+    const hides = this.view !== undefined;
+    const guard: Guard = (before, change, writer) => {
       let next = change;
       // What the store itself does, such as to begin its life, is nobody's write.
       if (intercept && writer && change.initialized === undefined) {
         const about = { before, writer, name, key };
         next = interceptChange(intercept, change, about);
       }
-      return schema ? conform(before, next, { schema, what }) : next;
+      return schema ? conform(before, next, { schema, name, hides }) : next;
+    };
+    if (!hides) return guard;
+    return (before, change, writer) => {
+      try {
+        return guard(before, change, writer);
+      } catch (error) {
+        const isMeant = error instanceof HeadwaterError;
+        if (isMeant || writer?.clientId === undefined) throw error;
+        // It was told what the state has, and may say so.
+        throw quote(error, `Cannot write to store "${name}": its rules failed`);
+      }
     };
   }
 

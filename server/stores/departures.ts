@@ -5,6 +5,7 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
+import { Errand } from "../errand.ts";
 import type { StoreId } from "../log/keys.ts";
 import type { Head } from "../log/head.ts";
 import type { StoreDefinition } from "./definition.ts";
@@ -54,7 +55,8 @@ export async function tellDepartures(
   if (!isIdle || !hook) return;
   const key = definition.keyOf(id.name) ?? null;
   try {
-    await env.scopes.exit(() => hook(key));
+    const errand = new Errand(`onIdle of store "${id.name}"`);
+    await env.scopes.runErrand(errand, () => hook(key));
   } catch (error) {
     env.onError(hookError("onIdle", id, error), id);
   }
@@ -70,8 +72,10 @@ async function mayDestroy(
   for (let more = left - 1; more >= 0; more--) {
     try {
       const clients = remaining + more;
-      const answer = await env.scopes.exit(() =>
-        ask(clients, new Date(createdAtMs))
+      const errand = new Errand(`selfDestruct of store "${id.name}"`);
+      const answer = await env.scopes.runErrand(
+        errand,
+        () => ask(clients, new Date(createdAtMs)),
       );
       if (answer === true) return true;
     } catch (error) {

@@ -22,23 +22,30 @@ import {
 } from "./history.ts";
 import { toState } from "./state.ts";
 import type { StaticStore } from "./static_store.ts";
+import { checkTtl } from "./time_to_live.ts";
 import {
   checkRecipe,
   StoreHandle,
   type UpdateOptions,
+  writerOf,
 } from "./store_handle.ts";
 
 /** With what a store of a dynamic definition is created. */
 export interface CreateOptions<T> {
   /** Merged into the definition's initial state; stands above what `onCreate` returns. */
   readonly initial?: Partial<T>;
-  /** The store ends by itself so many milliseconds later. @default that of the definition */
+  /**
+   * The store ends by itself so many milliseconds later: a whole number, at most 100
+   * years. `Infinity`: never, whatever the definition says.
+   *
+   * @default that of the definition
+   */
   readonly ttlMs?: number;
 }
 
 const CREATE_OPTIONS: Readonly<Record<keyof CreateOptions<unknown>, Kind>> = {
   initial: "any",
-  ttlMs: "number",
+  ttlMs: "any",
 };
 
 /** How many stores {@linkcode DynamicStore.removeAll} deletes at the same time. */
@@ -92,6 +99,9 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * given, or a new one. Where the key is in use that store is left as it is, and
    * null is returned. In a function it takes effect once, like any write.
    *
+   * The key is what comes behind the prefix: the store `"Game:42"` of `"Game:*"` has the
+   * key `"42"`, and the key `"Game:42"` would be that of a store `"Game:Game:42"`.
+   *
    * @example
    * ```ts
    * import assert from "node:assert/strict";
@@ -105,34 +115,35 @@ export class DynamicStore<T> extends StoreHandle<T> {
    * assert.equal(await games.create(key), null);
    * ```
    *
-   * @throws {RangeError} if `ttlMs` is not 0 or more.
+   * @throws {RangeError} if `ttlMs` is neither a whole number from 0 to 100 years nor
+   * `Infinity`.
    * @throws {TypeError} if there is no such option, or it is of another kind.
    * @throws {HeadwaterError} as {@linkcode StaticStore.update}.
    */
-  async create(
+  create(
     key?: string,
     options: CreateOptions<T> = {},
   ): Promise<string | null> {
-    const { pattern } = this.definition;
-    checkKinds(
-      `Cannot create a store of "${pattern}"`,
-      options,
-      CREATE_OPTIONS,
-    );
-    const { initial = {}, ttlMs } = options;
-    if (ttlMs !== undefined && !(ttlMs >= 0)) {
-      throw new RangeError(`ttlMs must be 0 or more, not ${ttlMs}`);
-    }
-    key ??= await this.#access.newKey();
-    const name = this.nameOf(key);
-    const isCreated = await this.#access.create(name, {
-      initial: toState(initial, `initial state of store "${name}"`),
-      ttlMs,
+    return this.#access.begin(async () => {
+      const { pattern } = this.definition;
+      const action = `Cannot create a store of "${pattern}"`;
+      checkKinds(action, options, CREATE_OPTIONS);
+      const { initial = {}, ttlMs } = options;
+      checkTtl(action, ttlMs);
+      key ??= await this.#access.newKey();
+      const name = this.nameOf(key);
+      const isCreated = await this.#access.create(name, {
+        initial: toState(initial, `initial state of store "${name}"`),
+        ttlMs,
+      });
+      return isCreated ? key : null;
     });
-    return isCreated ? key : null;
   }
 
-  /** Keys of the stores that exist, in order. */
+  /**
+   * Keys of the stores that exist, in order; those that cannot be read are among them, and
+   * the server's `error` tells of each.
+   */
   async list(): Promise<string[]> {
     const { prefix } = this.definition;
     const names = await this.#access.list(this.definition);
@@ -141,58 +152,69 @@ export class DynamicStore<T> extends StoreHandle<T> {
 
   /**
    * Deletes all stores of this definition that exist when it is called, and resolves
-   * with how many it deleted. One that cannot be deleted keeps no other.
+   * with how many it deleted. One that cannot be deleted keeps no other; one that cannot
+   * be read is deleted as by {@linkcode StaticStore.delete}.
    *
    * @throws {AggregateError} with why some could not be deleted, once the others are.
    */
-  async removeAll(): Promise<number> {
-    const names = await this.#access.list(this.definition);
-    const errors: unknown[] = [];
-    let count = 0;
-    const remove = async () => {
-      for (let name = names.pop(); name !== undefined; name = names.pop()) {
-        try {
-          if (await this.#access.delete(name)) count++;
-        } catch (error) {
-          errors.push(error);
+  removeAll(): Promise<number> {
+    return this.#access.begin(async () => {
+      const names = await this.#access.list(this.definition);
+      const errors: unknown[] = [];
+      let count = 0;
+      const remove = async () => {
+        for (let name = names.pop(); name !== undefined; name = names.pop()) {
+          try {
+            if (await this.#access.delete(name)) count++;
+          } catch (error) {
+            errors.push(error);
+          }
         }
+      };
+      await Promise.all(Array.from({ length: REMOVED_AT_ONCE }, remove));
+      if (errors.length > 0) {
+        const all = `${this.definition.prefix}*`;
+        const message = `Cannot delete ${errors.length} stores of "${all}"`;
+        throw new AggregateError(errors, message);
       }
-    };
-    await Promise.all(Array.from({ length: REMOVED_AT_ONCE }, remove));
-    if (errors.length > 0) {
-      const all = `${this.definition.prefix}*`;
-      const message = `Cannot delete ${errors.length} stores of "${all}"`;
-      throw new AggregateError(errors, message);
-    }
-    return count;
+      return count;
+    });
   }
 
   /** See {@linkcode StaticStore.update}. */
-  async update<R = undefined>(
+  update<R = undefined>(
     key: string,
     recipe: Recipe<T, R>,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<R>> {
-    const name = this.nameOf(key);
-    checkRecipe(recipe, { name });
-    // The value is the copy of what the recipe returned.
-    return await this.#access.mutate(
-      name,
-      recipeChange(recipe),
-      as,
-    ) as Written<R>;
+    return this.#access.begin(async () => {
+      const name = this.nameOf(key);
+      checkRecipe(recipe, { name });
+      // The value is the copy of what the recipe returned.
+      return await this.#access.mutate(
+        name,
+        recipeChange(recipe),
+        writerOf(options, { name }),
+      ) as Written<R>;
+    });
   }
 
   /** See {@linkcode StaticStore.set}. */
-  async set(
+  set(
     key: string,
     state: T,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<undefined>> {
-    const name = this.nameOf(key);
-    const change = setChange(state, `state of store "${name}"`);
-    const written = this.#access.mutate(name, change, as);
-    return await written as Written<undefined>;
+    return this.#access.begin(async () => {
+      const name = this.nameOf(key);
+      const change = setChange(state, `state of store "${name}"`);
+      const written = this.#access.mutate(
+        name,
+        change,
+        writerOf(options, { name }),
+      );
+      return await written as Written<undefined>;
+    });
   }
 
   /** The newest committed state that this server knows; undefined where there is no such store. */
@@ -211,18 +233,24 @@ export class DynamicStore<T> extends StoreHandle<T> {
   }
 
   /** See {@linkcode StaticStore.delete}. */
-  async delete(key: string): Promise<boolean> {
-    return await this.#access.delete(this.nameOf(key));
+  delete(key: string): Promise<boolean> {
+    return this.#access.begin(async () => {
+      return await this.#access.delete(this.nameOf(key));
+    });
   }
 
   /** See {@linkcode StaticStore.reset}. */
-  async reset(key: string): Promise<void> {
-    await this.#access.reset(this.nameOf(key));
+  reset(key: string): Promise<void> {
+    return this.#access.begin(async () => {
+      await this.#access.reset(this.nameOf(key));
+    });
   }
 
   /** Creates the store now, if it is not. */
-  async init(key: string): Promise<void> {
-    await this.#access.open(this.nameOf(key));
+  init(key: string): Promise<void> {
+    return this.#access.begin(async () => {
+      await this.#access.open(this.nameOf(key));
+    });
   }
 
   /** See {@linkcode StaticStore.isInitialized}. */
@@ -252,8 +280,10 @@ export class DynamicStore<T> extends StoreHandle<T> {
   }
 
   /** See {@linkcode StaticStore.restore}. */
-  async restore(key: string, version: number): Promise<Written<undefined>> {
-    return await restoreVersion(this.#access, this.nameOf(key), version);
+  restore(key: string, version: number): Promise<Written<undefined>> {
+    return this.#access.begin(async () => {
+      return await restoreVersion(this.#access, this.nameOf(key), version);
+    });
   }
 
   /** Connections of this server that are subscribed. */

@@ -21,6 +21,8 @@ import {
   readMutations,
   readStates,
 } from "../log/history.ts";
+import { shown } from "../../protocol/shown.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { StoreAccess } from "./access.ts";
 import type { Changer, Written } from "./change.ts";
 import { restoreChange, shareEqual } from "./restore.ts";
@@ -41,6 +43,11 @@ export interface HistoryRange {
   readonly limit?: number;
 }
 
+const RANGE: Readonly<Record<keyof HistoryRange, Kind>> = {
+  from: "any",
+  limit: "any",
+};
+
 /** One version: who has changed what, and when. */
 export interface HistoryEntry {
   /** The store's number after the change. */
@@ -49,6 +56,12 @@ export interface HistoryEntry {
   readonly timeMs: number;
   /** Id of the client on whose behalf the change was made; absent: the server's own. */
   readonly author?: string;
+  /**
+   * Id of the user on whose behalf it was made: the user's `id`, or the user itself where
+   * that is a text or a number. Absent where there was none, it has over 256 characters, or
+   * an earlier release wrote the entry.
+   */
+  readonly userId?: string;
   /** What it changed, as a JSON Patch (RFC 6902); made of `add`, `remove` and `replace`. */
   readonly patch: readonly JsonPatchOperation[];
   /**
@@ -76,9 +89,11 @@ export interface HistoryPage {
 export async function listHistory(
   access: StoreAccess,
   name: string,
-  { from, limit = PAGE_DEFAULT }: HistoryRange = {},
+  range: HistoryRange = {},
 ): Promise<HistoryPage> {
   const action = `list the history of store "${name}"`;
+  checkKinds(`Cannot ${action}`, range, RANGE);
+  const { from, limit = PAGE_DEFAULT } = range;
   if (from !== undefined) checkVersion(from, `${action} from version`);
   if (!Number.isInteger(limit) || limit < 1) {
     throw new RangeError(
@@ -129,7 +144,13 @@ export async function restoreVersion(
   name: string,
   version: number,
 ): Promise<Written<undefined>> {
-  checkMoment(version, name);
+  if (!Number.isSafeInteger(version)) {
+    throw new TypeError(
+      `Cannot restore store "${name}" to ${
+        shown(version)
+      }: it must be a version; history() tells which one was the newest at a time`,
+    );
+  }
   const written = await access.amend(name, async (store): Promise<Changer> => {
     try {
       const [past] = await statesOf(store, [version]);
@@ -188,12 +209,13 @@ async function find(
 }
 
 function toEntry(
-  { version, timeMs, author, patch, refused }: PastMutation,
+  { version, timeMs, author, userId, patch, refused }: PastMutation,
 ): HistoryEntry {
   return {
     version,
     timeMs,
     ...(author !== undefined && { author }),
+    ...(userId !== undefined && { userId }),
     patch: toJsonPatch(patch),
     ...(refused && {
       refused: { code: refused.code, message: refused.message },
@@ -209,7 +231,7 @@ function checkMoment(moment: Moment, name: string): void {
   if (Number.isFinite(timeMs)) return;
   throw new TypeError(
     `Cannot read store "${name}" at ${
-      JSON.stringify(moment)
+      shown(moment)
     }: it must be a version or { timeMs }`,
   );
 }

@@ -6,6 +6,7 @@
  */
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
+import { Errand } from "../errand.ts";
 import { type StoreId, storeKey } from "../log/keys.ts";
 import type { Store } from "./store.ts";
 
@@ -13,7 +14,7 @@ import type { Store } from "./store.ts";
 export type WaitedHook = "onCreate" | "onTerminate";
 
 /** That code runs in a hook of a store. */
-export class HookPlace {
+export class HookPlace extends Errand {
   readonly hook: WaitedHook;
   readonly store: Store;
   readonly #outer: HookPlace | undefined;
@@ -21,6 +22,7 @@ export class HookPlace {
 
   /** A hook of `store`, in whatever hook `outer` is. */
   constructor(hook: WaitedHook, store: Store, outer: HookPlace | undefined) {
+    super(`${hook} of store "${store.id.name}"`);
     this.hook = hook;
     this.store = store;
     this.#outer = outer;
@@ -33,8 +35,9 @@ export class HookPlace {
   }
 
   /** What runs on behind the hook is outside again. */
-  end(): void {
+  override end(): void {
     this.#isOver = true;
+    super.end();
   }
 }
 
@@ -72,11 +75,7 @@ export async function runWaited<T>(
     store,
     outer instanceof HookPlace ? outer : undefined,
   );
-  try {
-    return await scopes.exit(run, place);
-  } finally {
-    place.end();
-  }
+  return await scopes.runErrand(place, run);
 }
 
 /** What is reported where nobody waits for the hook. */

@@ -6,6 +6,7 @@
 import { diffStates } from "../../protocol/diff.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Json } from "../../protocol/value.ts";
+import { runApplication } from "../application_error.ts";
 import type { Change } from "./change.ts";
 import { type StateObject, toState } from "./state.ts";
 import type { Writer } from "./writer.ts";
@@ -33,7 +34,11 @@ export interface InterceptContext<T> {
  *
  * - What is returned takes the place of `updates`: return `updates` itself to accept
  *   the write, other values to change it, null to drop it. A write that is dropped
- *   rejects with `refused`, and so does one for which this throws, with its message.
+ *   rejects with `refused`.
+ * - Throw a {@linkcode HeadwaterError} to refuse a write in words of your own. What
+ *   else it throws refuses the write, too, but counts as a failure: the server logs it
+ *   under an `id`, tells its listeners of `error`, and the client gets the id, and the
+ *   message unless there is `maskErrors`, or the store has a `view`.
  * - It is synchronous, and may run more than once for a write.
  */
 export type Interceptor<T> = (
@@ -57,14 +62,16 @@ export function interceptChange(
   const before = about.before as StateObject;
   const next = change.state as StateObject;
   const updates = updatesOf(before, next);
-  const returned: unknown = intercept({ ...updates }, {
-    state: before,
-    next,
-    clientId: writer.clientId,
-    user: writer.user,
-    name,
-    key,
-  });
+  const returned: unknown = runApplication(() =>
+    intercept({ ...updates }, {
+      state: before,
+      next,
+      clientId: writer.clientId,
+      user: writer.user,
+      name,
+      key,
+    })
+  );
   if (returned === null) {
     throw new HeadwaterError(
       "refused",

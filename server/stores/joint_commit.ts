@@ -27,18 +27,14 @@ import {
 import { isWorthChecking, runParts, type SeatCommit } from "./joint_run.ts";
 import { openSeats, type OpenStore, type Seat, seatOf } from "./joint_seats.ts";
 import type { Store } from "./store.ts";
-import {
-  type TryOptions,
-  WriterPool,
-  type WriterPoolOptions,
-} from "./writer_pool.ts";
+import type { TryOptions, WriterPool } from "./writer_pool.ts";
 
 /** How often it begins again because a store was deleted under it. */
 const ATTEMPTS = 4;
 
 /** What joint commits need. */
-export interface JointOptions
-  extends HoldOptions, PastOptions, WriterPoolOptions {
+export interface JointOptions extends HoldOptions, PastOptions {
+  readonly writers: WriterPool;
   /** How long a commit is tried. */
   readonly commitMs: number;
   readonly recipeValueBytes: number;
@@ -58,7 +54,7 @@ export class JointCommits {
   constructor(options: JointOptions) {
     this.#options = options;
     this.#past = new JointPast(options);
-    this.#writers = new WriterPool(options);
+    this.#writers = options.writers;
   }
 
   /**

@@ -10,6 +10,7 @@ import { cleanValue, type Json } from "../../protocol/value.ts";
 import type { Change, Changer } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import { shareEqual } from "./restore.ts";
+import { QuotingError } from "./quoting_error.ts";
 import { fitState, toState } from "./state.ts";
 import type { Store } from "./store.ts";
 
@@ -54,12 +55,13 @@ function migration(definition: StoreDefinition, name: string): Changer {
       return { state: next, patch, value: undefined, schema: version };
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new HeadwaterError(
+      throw new QuotingError(
         "store_unreadable",
         `Cannot migrate store "${name}" from version ${from} to ${version}: ${reason}`,
         {
+          shown:
+            `Cannot use store "${name}": its stored state does not fit the contract`,
           cause,
-          outcome: "notApplied",
           path: cause instanceof HeadwaterError ? cause.path : undefined,
         },
       );

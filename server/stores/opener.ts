@@ -14,7 +14,7 @@ import type { MutationSource, Settled } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import type { Expiries } from "./expiries.ts";
 import { runWaited } from "./hooks.ts";
-import { creation, initialization } from "./initialization.ts";
+import { creation as creationOf, initialization } from "./initialization.ts";
 import { migrate } from "./migration.ts";
 import { type StateObject, toState } from "./state.ts";
 import { Store, type StoreEnvironment } from "./store.ts";
@@ -78,7 +78,7 @@ export class StoreOpener {
     { ttlMs = definition.ttlMs }: Partial<Creation> = {},
   ): Promise<Store> {
     const { env } = this.#options;
-    const expiresAtMs = ttlMs === undefined
+    const expiresAtMs = ttlMs === undefined || ttlMs === Infinity
       ? undefined
       // A head with a fraction in it could not be read again.
       : Math.ceil(env.clock.now() + ttlMs);
@@ -95,21 +95,27 @@ export class StoreOpener {
   async initialize(
     store: Store,
     definition: StoreDefinition,
-    created?: Creation,
+    { creation, unlessClosed }: {
+      readonly creation: Creation | undefined;
+      /** Waits for the hook, as long as anybody can. */
+      readonly unlessClosed: <T>(hook: Promise<T>) => Promise<T>;
+    },
   ): Promise<Settled> {
     const { name } = store.id;
     const hook = definition.onCreate;
     const key = definition.keyOf(name) ?? null;
     const place = { hook: "onCreate", store } as const;
-    const returned = hook &&
-      await runWaited(this.#options.scopes, place, () => hook(key));
+    const returned = hook && await unlessClosed(
+      runWaited(this.#options.scopes, place, () => hook(key)),
+    );
     const overrides = toState(
       returned ?? {},
       `what onCreate of store "${name}" returned`,
     );
-    if (!created) return await store.mutate(initialization(overrides));
-    const first = { ...overrides, ...created.initial };
-    return await store.mutate(creation(first), created.source);
+    if (!creation) return await store.mutate(initialization(overrides));
+    const { initial, source } = creation;
+    const first = { ...overrides, ...initial };
+    return await store.mutate(creationOf(first), source);
   }
 
   #make(

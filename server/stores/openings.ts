@@ -6,6 +6,7 @@
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { cleanName } from "../../protocol/value.ts";
 import { type StoreId, storeKey } from "../log/keys.ts";
+import type { Clock } from "../ports.ts";
 import type { Settled } from "./change.ts";
 import type { StoreDefinition } from "./definition.ts";
 import type { Definitions } from "./definitions.ts";
@@ -17,6 +18,7 @@ export interface OpeningsOptions {
   readonly definitions: Definitions;
   readonly opener: StoreOpener;
   readonly nameLength: number;
+  readonly clock: Clock;
   /** The store, if it is loaded. */
   readonly loaded: (id: StoreId) => Store | undefined;
   /** Keeps a store that was opened. */
@@ -24,6 +26,9 @@ export interface OpeningsOptions {
   /** Lets others catch up with what the store that is kept has come to together with them. */
   readonly join: (store: Store) => Promise<void>;
 }
+
+/** How long the end of the server waits for `onCreate`. */
+const GRACE_MS = 2_000;
 
 /** A store that was not there, and what its creation made. */
 export interface Created {
@@ -54,6 +59,8 @@ interface Opening {
 export class Openings {
   readonly #options: OpeningsOptions;
   readonly #current = new Map<string, Opening>();
+  /** Those who wait for a hook, and how they are told that it takes too long. */
+  readonly #hooked = new Set<(reason: HeadwaterError) => void>();
   #isClosed = false;
 
   /** Nothing is being opened yet. */
@@ -114,12 +121,16 @@ export class Openings {
     for (const opening of this.#current.values()) opening.isTouched = true;
   }
 
-  /** Opens nothing any more, and waits for what is under way. */
+  /** Opens nothing any more, and waits for what is under way, but not for ever for a hook. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    const grace = this.#options.clock.setTimer(GRACE_MS, () => {
+      for (const reject of this.#hooked) reject(closedError());
+    });
     await Promise.allSettled(
       [...this.#current.values()].map(({ store }) => store),
     );
+    grace.cancel();
   }
 
   #begin(id: StoreId, options: OpenOptions): Opening {
@@ -133,6 +144,17 @@ export class Openings {
     };
     this.#current.set(key, opening);
     return opening;
+  }
+
+  /** What a hook gives, unless nobody can wait for it any more. */
+  async #unlessClosed<T>(hook: Promise<T>): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#hooked.add(reject);
+    try {
+      return await Promise.race([hook, promise]);
+    } finally {
+      this.#hooked.delete(reject);
+    }
   }
 
   async #open(
@@ -149,7 +171,10 @@ export class Openings {
     // A creation leaves a store that exists as it is.
     if (creates && !store.isInitialized && (isNew || !creation)) {
       try {
-        const settled = await opener.initialize(store, definition, creation);
+        const settled = await opener.initialize(store, definition, {
+          creation,
+          unlessClosed: (hook) => this.#unlessClosed(hook),
+        });
         if (creation) opening.settled = settled;
       } catch (error) {
         if (loaded(id) !== store) await store.close();

@@ -8,11 +8,15 @@ import { HeadwaterError } from "../../protocol/errors.ts";
 import type { Recorded } from "../log/numbers.ts";
 import type { Refusal } from "../log/refusal.ts";
 import type { Settled } from "./change.ts";
+import { quotingErrorIn } from "./quoting_error.ts";
 import { sizeOf } from "./size.ts";
 
 /** The record of a refusal. */
 export function toRefusal(error: unknown, maxBytes: number): Refusal {
   const { code, message, path, data } = toErrorBody(error, "refused");
+  // It is said again to a client, where nobody knows any more what it quotes.
+  const quoting = quotingErrorIn(error);
+  if (quoting) return { code, message: quoting.shown };
   return {
     code,
     message,

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
 import type { AtomicWriter } from "../log/atomic_writer.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
@@ -29,7 +28,14 @@ import { type Creation, refuseFailure, StoreOpener } from "./opener.ts";
 import { type Created, Openings } from "./openings.ts";
 import { Rendezvous } from "./rendezvous.ts";
 import type { StateObject } from "./state.ts";
+import {
+  isUnreadable,
+  removedError,
+  removeUnreadable,
+  unreadableError,
+} from "./removal.ts";
 import type { Store, StoreEnvironment } from "./store.ts";
+import { WriterPool } from "./writer_pool.ts";
 
 /** A lease must last until it can be renewed. */
 const LEASE_MIN_MS = 40;
@@ -64,6 +70,7 @@ export class StoreRegistry {
   readonly #openings: Openings;
   readonly #rendezvous: Rendezvous;
   readonly #joint: JointCommits;
+  readonly #writers: WriterPool;
 
   /** An empty registry. */
   constructor(options: RegistryOptions) {
@@ -100,15 +107,21 @@ export class StoreRegistry {
       definitions,
       opener: new StoreOpener({ env, lanes, scopes, expiries }),
       nameLength,
+      clock,
       loaded: (id) => this.loaded(id),
       hold: (store) => this.#hold(store),
       join: (store) =>
         rendezvous.join(store.id, store.takeLoadedTransactions()),
     });
+    const writers = this.#writers = new WriterPool({
+      clock,
+      writers: options.jointWriters,
+      commitMs: options.commitMs,
+    });
     this.#joint = new JointCommits({
       clock,
       random,
-      writers: options.jointWriters,
+      writers,
       commitMs: options.commitMs,
       recipeValueBytes: env.limits.recipeValueBytes,
       loaded: (id) => this.loaded(id),
@@ -158,7 +171,7 @@ export class StoreRegistry {
   async open(id: StoreId): Promise<Store> {
     const store = await this.#openings.get(id, true);
     if (store) return store;
-    throw missingError(id);
+    throw this.#options.definitions.missingError(id.name);
   }
 
   /** The store, loaded if it exists; undefined if it does not. */
@@ -168,9 +181,15 @@ export class StoreRegistry {
 
   /** Whether the store exists. */
   async has(id: StoreId): Promise<boolean> {
-    const read = await readHead(this.#env.kv, id);
-    return read !== undefined &&
-      !this.#expiries.isExpired(read.head.expiresAtMs);
+    try {
+      const read = await readHead(this.#env.kv, id);
+      return read !== undefined &&
+        !this.#expiries.isExpired(read.head.expiresAtMs);
+    } catch (error) {
+      // There is something of that name, as whoever reads or creates it is told.
+      if (isUnreadable(error)) return true;
+      throw error;
+    }
   }
 
   /** What became of a write to a life of the store that has ended; undefined where there was none. */
@@ -179,20 +198,32 @@ export class StoreRegistry {
     return past.numbers.find(origin, true);
   }
 
-  /** Names of the stores that exist, in order; of one definition where it is given. */
+  /**
+   * Names of the stores that exist, in order; of one definition where it is given. Those
+   * that cannot be read are among them, and reported.
+   */
   async list(
     namespace: string,
     definition?: StoreDefinition,
   ): Promise<string[]> {
     const { definitions } = this.#options;
+    const { kv, onError } = this.#env;
     const names: string[] = [];
-    const heads = listHeads(this.#env.kv, namespace, definition?.prefix);
-    for await (const { name, head } of heads) {
-      if (this.#expiries.isExpired(head.expiresAtMs)) continue;
+    const add = (name: string): boolean => {
       // Another definition may cover a longer prefix.
-      if (!definition || definitions.find(name) === definition) {
-        names.push(name);
-      }
+      if (definition && definitions.find(name) !== definition) return false;
+      names.push(name);
+      return true;
+    };
+    const heads = listHeads(kv, namespace, {
+      prefix: definition?.prefix,
+      unreadable: (name, error) => {
+        const id = { namespace, name };
+        if (add(name)) onError(unreadableError(id, error), id);
+      },
+    });
+    for await (const { name, head } of heads) {
+      if (!this.#expiries.isExpired(head.expiresAtMs)) add(name);
     }
     return names;
   }
@@ -215,6 +246,29 @@ export class StoreRegistry {
   ): Promise<T | undefined> {
     const find = () => this.find(store.id);
     return await this.#endings.end(store, act, { find, isAsked: true });
+  }
+
+  /**
+   * Removes a store that could not be read, and reports it; false where it is gone, or not
+   * to be removed, as it can be read here after all or by a newer server.
+   */
+  async remove(id: StoreId, origin?: Origin): Promise<boolean> {
+    const { kv, clock, limits, onError, onLife } = this.#env;
+    const { commitMs } = this.#options;
+    const writers = this.#writers;
+    const { sessionMs } = limits;
+    const isRemoved = await refuseFailure(
+      id,
+      removeUnreadable({ kv, clock, writers, commitMs, sessionMs }, {
+        id,
+        schema: this.#definitionOf(id).version,
+        origin,
+      }),
+    );
+    if (!isRemoved) return false;
+    onError(removedError(id), id);
+    onLife("storeDeleted", id);
+    return true;
   }
 
   /** Makes all these changes in one commit, or none of them; gives what each has made. */
@@ -311,11 +365,6 @@ export class StoreRegistry {
   #definitionOf(id: StoreId): StoreDefinition {
     const definition = this.#options.definitions.find(id.name);
     if (definition) return definition;
-    throw missingError(id);
+    throw this.#options.definitions.missingError(id.name);
   }
-}
-
-function missingError({ name }: StoreId): HeadwaterError {
-  const message = `No store is defined for the name "${name}"`;
-  return new HeadwaterError("store_missing", message);
 }

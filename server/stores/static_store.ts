@@ -21,6 +21,7 @@ import {
   checkRecipe,
   StoreHandle,
   type UpdateOptions,
+  writerOf,
 } from "./store_handle.ts";
 
 /**
@@ -62,29 +63,37 @@ export class StaticStore<T> extends StoreHandle<T> {
    * `unavailable` while the KV takes no writes.
    * @throws {TypeError} if the recipe is no function, or returns a promise.
    */
-  async update<R = undefined>(
+  update<R = undefined>(
     recipe: Recipe<T, R>,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<R>> {
-    if (typeof recipe === "string") throw takesNoKey("update", this);
-    checkRecipe(recipe, this);
-    // The value is the copy of what the recipe returned.
-    return await this.#access.mutate(
-      this.name,
-      recipeChange(recipe),
-      as,
-    ) as Written<R>;
+    return this.#access.begin(async () => {
+      if (typeof recipe === "string") throw takesNoKey("update", this);
+      checkRecipe(recipe, this);
+      // The value is the copy of what the recipe returned.
+      return await this.#access.mutate(
+        this.name,
+        recipeChange(recipe),
+        writerOf(options, this),
+      ) as Written<R>;
+    });
   }
 
   /** Replaces the whole state, and resolves when that is committed. */
-  async set(
+  set(
     state: T,
-    { as }: UpdateOptions = {},
+    options?: UpdateOptions,
   ): Promise<Written<undefined>> {
-    if (typeof state === "string") throw takesNoKey("set", this);
-    const change = setChange(state, `state of store "${this.name}"`);
-    const written = this.#access.mutate(this.name, change, as);
-    return await written as Written<undefined>;
+    return this.#access.begin(async () => {
+      if (typeof state === "string") throw takesNoKey("set", this);
+      const change = setChange(state, `state of store "${this.name}"`);
+      const written = this.#access.mutate(
+        this.name,
+        change,
+        writerOf(options, this),
+      );
+      return await written as Written<undefined>;
+    });
   }
 
   /**
@@ -109,22 +118,34 @@ export class StaticStore<T> extends StoreHandle<T> {
     return await this.#access.has(this.name);
   }
 
-  /** Ends this life of the store; subscribers are told. False where there was none. */
-  async delete(): Promise<boolean> {
-    // Else who takes it for one of many would lose all there is.
-    if (arguments.length > 0) throw takesNoKey("delete", this);
-    return await this.#access.delete(this.name);
+  /**
+   * Ends this life of the store; subscribers are told. False where there was none.
+   *
+   * A store that cannot be read (`store_unreadable`) is deleted, too, with what there is of
+   * it: its `onTerminate` does not run, and the server's `error` tells of it. One that a
+   * newer server has given a version that is not known here is refused.
+   */
+  delete(): Promise<boolean> {
+    return this.#access.begin(async () => {
+      // Else who takes it for one of many would lose all there is.
+      if (arguments.length > 0) throw takesNoKey("delete", this);
+      return await this.#access.delete(this.name);
+    });
   }
 
   /** Goes back to the initial state, uninitialised; subscribers stay. */
-  async reset(): Promise<void> {
-    if (arguments.length > 0) throw takesNoKey("reset", this); // as delete()
-    await this.#access.reset(this.name);
+  reset(): Promise<void> {
+    return this.#access.begin(async () => {
+      if (arguments.length > 0) throw takesNoKey("reset", this); // as delete()
+      await this.#access.reset(this.name);
+    });
   }
 
   /** Creates the store now, if it is not. */
-  async init(): Promise<void> {
-    await this.#access.open(this.name);
+  init(): Promise<void> {
+    return this.#access.begin(async () => {
+      await this.#access.open(this.name);
+    });
   }
 
   /** Whether `onCreate` has taken effect since the creation or last reset. */
@@ -187,12 +208,15 @@ export class StaticStore<T> extends StoreHandle<T> {
    * Makes the state what it was at `version`, as one new version: nothing of the
    * history is lost, and subscribers are sent what differs. Where nothing does,
    * there is no new version. Within a function it applies once, like any write.
+   * It takes no time, as {@linkcode StaticStore.at} does.
    *
    * @throws {HeadwaterError} As {@linkcode StaticStore.at} and
    * {@linkcode StaticStore.update}; `refused` if the store was migrated since.
    */
-  async restore(version: number): Promise<Written<undefined>> {
-    return await restoreVersion(this.#access, this.name, version);
+  restore(version: number): Promise<Written<undefined>> {
+    return this.#access.begin(async () => {
+      return await restoreVersion(this.#access, this.name, version);
+    });
   }
 
   /** Connections of this server that are subscribed. */

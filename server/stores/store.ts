@@ -148,6 +148,11 @@ export class Store {
     return this.#memory.epoch;
   }
 
+  /** Whether it is that life, or goes on with it in an epoch that had to be begun. */
+  isLife(epoch: string): boolean {
+    return epoch === this.epoch || epoch === this.#memory.head?.mintedFrom;
+  }
+
   /** Number of mutations since the epoch began. */
   get version(): number {
     return this.#memory.version;

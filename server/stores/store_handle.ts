@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { checkFunction } from "../../protocol/shown.ts";
+import { checkFunction, shown } from "../../protocol/shown.ts";
+import { cleanValue, freezeDeep } from "../../protocol/value.ts";
+import { checkKinds, type Kind } from "../option_kinds.ts";
 import type { StoreDefinition } from "./definition.ts";
 import type { Definitions } from "./definitions.ts";
 import type { CreateHook, IdleHook, TerminateHook } from "./store_options.ts";
@@ -12,8 +14,8 @@ import type { Writer } from "./writer.ts";
 /** How the server writes. */
 export interface UpdateOptions {
   /**
-   * On whose behalf: what an interceptor sees, and the history names. By default the
-   * caller of the function that writes, or nobody.
+   * On whose behalf: what an interceptor sees, and whose `clientId` and user's id the
+   * history names. By default the caller of the function that writes, or nobody.
    */
   readonly as?: Writer;
 }
@@ -33,11 +35,24 @@ export abstract class StoreHandle<T> {
   }
 
   /**
-   * Runs once per life of a store, at its first subscription, change or `init()`,
-   * and again at the first use after a reset. What it returns is merged into the
-   * initial state. It may be async; everybody who waits for the store waits for it.
+   * Runs at the first subscription, change or `init()` in the life of a store, and again
+   * at the first use after a reset. What it returns is merged into the initial state, and
+   * takes effect once. It may be async; everybody who waits for the store waits for it.
+   *
+   * - With several servers over one KV it may run on each that the store is first used on
+   *   at that moment: what the first of them returned takes effect, and the others' is
+   *   dropped. What it does elsewhere, such as a mail that it sends, may be done twice.
+   * - Where it throws, whoever asked for the store is refused with that, the store does not
+   *   begin to live, and the next one who asks runs it again.
+   * - A server that dies in it has begun nothing: it runs again at the next use, on whichever
+   *   server.
+   * - The store is not there yet: writing to it in its own hook is refused.
+   *
+   * @throws {TypeError} if it is no function, or there is one already. The same goes for
+   * the other hooks.
    */
   onCreate(hook: CreateHook<T>): this {
+    this.#check("onCreate", hook);
     // Stored untyped: the definition does not know T.
     this.definition.onCreate = hook as CreateHook<unknown>;
     return this;
@@ -55,6 +70,7 @@ export abstract class StoreHandle<T> {
    *   again, once the other was silent for `limits.leaseMs`.
    */
   onTerminate(hook: TerminateHook): this {
+    this.#check("onTerminate", hook);
     this.definition.onTerminate = hook;
     return this;
   }
@@ -83,8 +99,19 @@ export abstract class StoreHandle<T> {
    * ```
    */
   onIdle(hook: IdleHook): this {
+    this.#check("onIdle", hook);
     this.definition.onIdle = hook;
     return this;
+  }
+
+  /** A second hook in the place of the first would pass as one beside it. */
+  #check(name: "onCreate" | "onTerminate" | "onIdle", hook: unknown): void {
+    const { pattern, [name]: known } = this.definition;
+    checkFunction(hook, `Cannot set ${name} of store "${pattern}": the hook`);
+    if (!known) return;
+    throw new TypeError(
+      `Cannot set ${name} of store "${pattern}": it has one already`,
+    );
   }
 }
 
@@ -94,6 +121,43 @@ export function isDefinedBy(
   definitions: Definitions,
 ): boolean {
   return definitions.has(handle["definition"]);
+}
+
+const UPDATE_OPTIONS: Readonly<Record<keyof UpdateOptions, Kind>> = {
+  as: "any",
+};
+
+/**
+ * On whose behalf a store is written to, copied; undefined where that was not said.
+ *
+ * @throws {TypeError} if there is no such option, or it is of another kind.
+ * @throws {HeadwaterError} `bad_value` if the user cannot be shared.
+ */
+export function writerOf(
+  options: UpdateOptions | undefined,
+  { name }: { readonly name: string },
+): Writer | undefined {
+  if (options === undefined) return undefined;
+  const action = `Cannot write to store "${name}"`;
+  checkKinds(action, options, UPDATE_OPTIONS);
+  const as: unknown = options.as;
+  if (as === undefined) return undefined;
+  const { user, clientId } = typeof as === "object" && as !== null
+    ? as as Readonly<Record<string, unknown>> // it may have anything
+    : {};
+  if (
+    user === undefined || clientId !== undefined && typeof clientId !== "string"
+  ) {
+    throw new TypeError(
+      `${action}: as must be { user } or { user, clientId }, with a client's id that is a string, not ${
+        shown(as)
+      }`,
+    );
+  }
+  return {
+    user: freezeDeep(cleanValue(user, { what: "the user of as" })),
+    ...(clientId !== undefined && { clientId }),
+  };
 }
 
 /** Callers without types may have forgotten the recipe. */

@@ -10,17 +10,24 @@ import type { InterceptContext } from "./intercept.ts";
 import type { ViewContext } from "./views.ts";
 import type { AccessContext } from "./writer.ts";
 
+/**
+ * Who may: all, none, or those for whom it returns true. It must be synchronous; anything
+ * but true refuses, and the server's `error` tells once where that was neither false nor
+ * absent, such as a promise.
+ */
+export type AccessRule = boolean | ((context: AccessContext) => boolean);
+
 /** Behaviour of the stores of one definition. */
 export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   /**
    * Whether clients may subscribe to a store: all, none, or those for which this
-   * returns true. It is asked before the store is loaded or created, and again
+   * returns true; it must be synchronous. It is asked before the store is loaded or created, and again
    * whenever the user behind a connection has changed: who may not any more gets
-   * nothing further of it.
+   * nothing further of it. Where it throws, nobody may.
    *
    * @default true
    */
-  readonly read?: boolean | ((context: AccessContext) => boolean);
+  readonly read?: AccessRule;
   /**
    * What subscribers see in the place of the state; nothing else of it is sent to
    * them. Any JSON value.
@@ -31,6 +38,9 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
    *   the context is that of one of those who belong to it.
    * - Clients write to such a store by named mutators, not by patches. A mutator runs on
    *   the view in the client, and on the state in the server: it has to bear both.
+   * - What mutators, `intercept` and the schema throw may quote what is hidden: clients
+   *   are told no more than that it failed, unless it is a {@linkcode HeadwaterError}
+   *   that a mutator or `intercept` has thrown.
    * - That the store has changed, and how often, is told in any case, by its version.
    *
    * @example Everybody sees their own hand of cards
@@ -58,17 +68,27 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   audience?(context: AccessContext): string;
   /**
    * Whether clients may write to a store, by patches and mutators: all, none, or
-   * those for which this returns true. Functions write in any case.
+   * those for which this returns true; it must be synchronous, and where it throws, nobody
+   * may. Functions write in any case.
+   *
+   * What a client has written on a state of the store that was deleted meanwhile is
+   * refused with `store_deleted`, and brings nothing back. A mutator runs on whatever
+   * there is: where there is no such store, it creates it, as subscribing does.
    *
    * @default false
    */
-  readonly write?: boolean | ((context: AccessContext) => boolean);
+  readonly write?: AccessRule;
   /** Sees each write before it counts, and may change or drop it; see {@linkcode Interceptor}. */
   intercept?(
     updates: Partial<T>,
     context: InterceptContext<T>,
   ): Partial<T> | null;
-  /** A store ends by itself so many milliseconds after its creation. */
+  /**
+   * A store ends by itself so many milliseconds after its creation: a whole number, at most
+   * 100 years.
+   *
+   * @default Infinity, which is never
+   */
   readonly ttlMs?: number;
   /**
    * Asked whenever a subscriber has left, with how many are left on all servers, and
@@ -112,7 +132,7 @@ const OPTIONS: Readonly<
   audience: "function",
   write: "rule",
   intercept: "function",
-  ttlMs: "number",
+  ttlMs: "any",
   selfDestruct: "function",
   history: "object",
 };

@@ -22,6 +22,7 @@ const STRICT = {
 const CONSUMERS = {
   server: { lib: ["es2022"], types: ["node"] },
   page: { lib: ["es2022", "dom"], types: [] },
+  react: { lib: ["es2022", "dom", "dom.iterable"], types: ["react"] },
   frameworks: { lib: ["es2022"], types: ["node"], skipLibCheck: true },
 } as const;
 
@@ -36,26 +37,31 @@ export const types: Check = {
       "@hono/node-server",
       "@types/express",
       "@types/node",
+      "@types/react",
       "@types/ws",
       "express",
       "fastify",
       "hono",
+      "react",
       "typescript",
       "ws",
+      "zustand",
     ]);
-    for (const [name, own] of Object.entries(CONSUMERS)) {
-      const source = join(lab.root, "scripts/npm/consumers", `${name}.ts`);
-      for (const [resolution, settings] of Object.entries(RESOLUTIONS)) {
-        const folder = `${name}-${resolution}`;
-        await consumer.write({
-          [`${folder}/${name}.ts`]: await Deno.readTextFile(source),
-          [`${folder}/tsconfig.json`]: JSON.stringify({
-            compilerOptions: { ...STRICT, ...settings, ...own },
-          }),
-        });
-        await consumer.run("npx", ["--no-install", "tsc", "-p", folder]);
-      }
-    }
+    await Promise.all(
+      Object.entries(CONSUMERS).map(async ([name, own]) => {
+        const source = join(lab.root, "scripts/npm/consumers", `${name}.ts`);
+        for (const [resolution, settings] of Object.entries(RESOLUTIONS)) {
+          const folder = `${name}-${resolution}`;
+          await consumer.write({
+            [`${folder}/${name}.ts`]: await Deno.readTextFile(source),
+            [`${folder}/tsconfig.json`]: JSON.stringify({
+              compilerOptions: { ...STRICT, ...settings, ...own },
+            }),
+          });
+          await consumer.run("npx", ["--no-install", "tsc", "-p", folder]);
+        }
+      }),
+    );
     const version = await consumer.run("npx", ["--no-install", "tsc", "-v"]);
     return `TypeScript ${/[\d.]+/.exec(version)?.[0]}: ${
       Object.keys(CONSUMERS).join(", ")

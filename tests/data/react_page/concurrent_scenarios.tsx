@@ -14,7 +14,7 @@ import {
 import { createHooks } from "../../../adapters/react/mod.ts";
 import { createClient } from "../../../client/mod.ts";
 import type { app } from "./app.ts";
-import { Boundary, equal, type Stage } from "./stage.tsx";
+import { Boundary, equal, HeldTimers, type Stage } from "./stage.tsx";
 
 const {
   HeadwaterProvider,
@@ -65,26 +65,18 @@ export async function abandoned(stage: Stage): Promise<void> {
       {isShown ? <Room name="slow4" /> : <p>gone</p>}
     </HeadwaterProvider>
   );
-  const { setTimeout } = globalThis;
-  const waits: number[] = [];
   // A minute is not waited for.
-  const hasten = (run: () => void, ms = 0) => {
-    waits.push(ms);
-    return setTimeout(run, ms === 60_000 ? 0 : ms);
-  };
-  globalThis.setTimeout = hasten as typeof setTimeout;
-  try {
-    stage.render(page(true));
-    await stage.counts({ room: 0, open: 1 }); // it is being made
-    stage.render(page(false));
-    await stage.shows("gone");
-    equal(waits.includes(60_000), false);
-    await stage.other.call("release", "slow4");
-    await stage.until(() => waits.includes(60_000));
-    await stage.counts({ room: 0 });
-  } finally {
-    globalThis.setTimeout = setTimeout;
-  }
+  using timers = new HeldTimers(60_000);
+  stage.render(page(true));
+  await stage.counts({ room: 0, open: 1 }); // it is being made
+  stage.render(page(false));
+  await stage.shows("gone");
+  equal(timers.size, 0);
+  await stage.other.call("release", "slow4");
+  await stage.until(() => timers.size === 1);
+  await stage.counts({ room: 1 });
+  timers.run();
+  await stage.counts({ room: 0 });
 }
 
 /** What the server refuses goes to the error boundary, and is asked for again. */
@@ -93,6 +85,7 @@ export async function refused(stage: Stage): Promise<void> {
   const client = createClient<typeof app>(stage.url);
   let asked = 0;
   client.on("error", () => asked++);
+  using timers = new HeldTimers(1_000);
   stage.render(
     <HeadwaterProvider client={client} fallback="waiting">
       <Boundary>
@@ -103,10 +96,10 @@ export async function refused(stage: Stage): Promise<void> {
   );
   await stage.until(() => stage.text.startsWith("Cannot"));
   equal(asked, 1);
-  await stage.until(() => {
-    stage.container.querySelector("button")?.click();
-    return asked === 2;
-  });
+  await stage.until(() => timers.size === 1);
+  timers.run();
+  stage.find("button").click();
+  await stage.until(() => asked === 2);
   await stage.until(() => stage.text.startsWith("Cannot"));
   client.destroy();
 }

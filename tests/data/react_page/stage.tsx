@@ -7,6 +7,8 @@
 import { Component, type ReactNode, StrictMode } from "react";
 import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { type Client, createClient } from "../../../client/mod.ts";
+// What is written shows at once when this is there, and a scenario is about that.
+import "../../../client/writing/mod.ts";
 import type { app } from "./app.ts";
 
 type App = typeof app;
@@ -161,6 +163,46 @@ export class Stage {
       // An error boundary has shown it.
       onCaughtError: () => {},
     };
+  }
+}
+
+/** Keeps timers of one length from running until they are told to: time is not waited for. */
+export class HeldTimers implements Disposable {
+  readonly #setTimeout = globalThis.setTimeout;
+  readonly #clearTimeout = globalThis.clearTimeout;
+  readonly #held = new Map<unknown, () => void>();
+
+  constructor(heldMs: number) {
+    const set = (run: () => void, ms = 0): unknown => {
+      if (ms !== heldMs) return this.#setTimeout.call(globalThis, run, ms);
+      const id = this.#setTimeout.call(globalThis, () => {}, 0);
+      this.#held.set(id, run);
+      return id;
+    };
+    const clear = (id?: number) => {
+      this.#held.delete(id);
+      this.#clearTimeout.call(globalThis, id);
+    };
+    Object.assign(globalThis, { setTimeout: set, clearTimeout: clear });
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** Runs those that wait. */
+  run(): void {
+    const due = [...this.#held.values()];
+    this.#held.clear();
+    for (const run of due) run();
+  }
+
+  [Symbol.dispose](): void {
+    Object.assign(globalThis, {
+      setTimeout: this.#setTimeout,
+      clearTimeout: this.#clearTimeout,
+    });
   }
 }
 

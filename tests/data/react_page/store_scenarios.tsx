@@ -6,7 +6,7 @@
 import { createHooks } from "../../../adapters/react/mod.ts";
 import { createClient } from "../../../client/mod.ts";
 import type { app } from "./app.ts";
-import { equal, type Stage } from "./stage.tsx";
+import { equal, HeldTimers, type Stage } from "./stage.tsx";
 
 const { HeadwaterProvider, useStatus, useStore } = createHooks<typeof app>();
 
@@ -148,17 +148,23 @@ export async function leaving(stage: Stage): Promise<void> {
       </HeadwaterProvider>,
       { isStrict: false },
     );
+  using timers = new HeldTimers(1_000);
   show("1");
   await stage.shows("1 0");
   show("2");
   await stage.shows("2 0");
+  await stage.until(() => timers.size === 1);
   // At once there again: it was not left yet.
   const before = stage.renders("1");
   show("1");
   await stage.shows("1 0");
   equal(stage.renders("1"), before + 1);
+  await stage.counts({ room: 2 });
+  timers.run();
   await stage.counts({ room: 1 });
   show();
+  await stage.until(() => timers.size === 1);
+  timers.run();
   await stage.counts({ room: 0 });
   show("1");
   await stage.shows("1 0");

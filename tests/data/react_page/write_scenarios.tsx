@@ -1,9 +1,9 @@
 /**
- * Scenarios of writes, calls and events.
+ * Scenarios of writes.
  *
  * @module
  */
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import { createHooks } from "../../../adapters/react/mod.ts";
 import { app } from "./app.ts";
 import { equal, type Stage } from "./stage.tsx";
@@ -11,8 +11,6 @@ import { equal, type Stage } from "./stage.tsx";
 const {
   HeadwaterProvider,
   useCall,
-  useClient,
-  useEvent,
   useMutation,
   useStore,
   useUpdate,
@@ -143,168 +141,4 @@ export async function mutation(stage: Stage): Promise<void> {
   equal(seen.getState()?.messages, ["0", "1", "2"]);
   equal(atOnce, "said 0");
   await stage.shows("said 0,1,2");
-}
-
-/** A call shows that it waits, what it gave, and why it failed. */
-export async function call(stage: Stage): Promise<void> {
-  const Calls = () => {
-    const hold = useCall("hold");
-    const fail = useCall("fail");
-    const { isPending, data, error } = hold;
-    useEffect(() => stage.rendered("functions"), [hold.run, hold.reset]);
-    return (
-      <p>
-        {`${isPending} ${data} ${error?.message} ${fail.error?.message}`}
-        <button
-          id="hold"
-          type="button"
-          onClick={({ detail }) => void hold.run(`${detail}`)}
-        />
-        <button
-          id="fail"
-          type="button"
-          onClick={() => void fail.run("no luck")}
-        />
-        <button id="reset" type="button" onClick={hold.reset} />
-      </p>
-    );
-  };
-  stage.render(
-    <HeadwaterProvider url={stage.url}>
-      <Calls />
-    </HeadwaterProvider>,
-  );
-  const click = (id: string, detail = 0) =>
-    stage.find(id).dispatchEvent(
-      new document.defaultView!.MouseEvent("click", { bubbles: true, detail }),
-    );
-  await stage.shows("false undefined undefined undefined");
-  click("#hold", 1);
-  await stage.shows("true undefined undefined undefined");
-  await stage.other.call("release", "1");
-  await stage.shows("false 1 undefined undefined");
-  // The last call shows, though the one before is answered after it.
-  click("#hold", 2);
-  click("#hold", 3);
-  await stage.shows("true 1 undefined undefined");
-  await stage.other.call("release", "3");
-  await stage.shows("false 3 undefined undefined");
-  await stage.other.call("release", "2");
-  click("#fail");
-  await stage.shows("false 3 undefined no luck");
-  // What was forgotten does not come back.
-  click("#hold", 4);
-  await stage.shows("true 3 undefined no luck");
-  click("#reset");
-  await stage.shows("false undefined undefined no luck");
-  await stage.other.call("release", "4");
-  click("#hold", 5);
-  await stage.other.call("release", "5");
-  await stage.shows("false 5 undefined no luck");
-  // In StrictMode effects run twice; the functions were the same all the time.
-  equal(stage.renders("functions"), 2);
-}
-
-/** What a call will make of a store shows at once, and is taken back where it fails. */
-export async function optimistic(stage: Stage): Promise<void> {
-  const Counter = () => {
-    const { data } = useStore("Counter", ({ a }) => a);
-    const fail = useCall("fail", {
-      optimistic: { Counter: (state, by) => ({ ...state, a: Number(by) }) },
-    });
-    const add = useCall("add", {
-      optimistic: {
-        Counter: (state, { key, by }) => ({ ...state, [key]: state[key] + by }),
-      },
-    });
-    return (
-      <p>
-        {`${data} ${fail.error?.message}`}
-        <button id="fail" type="button" onClick={() => void fail.run("40")} />
-        <button
-          id="add"
-          type="button"
-          onClick={() => void add.run({ key: "a", by: 2 })}
-        />
-      </p>
-    );
-  };
-  const seen: string[] = [];
-  stage.render(
-    <HeadwaterProvider url={stage.url}>
-      <Counter />
-    </HeadwaterProvider>,
-  );
-  await stage.shows("0 undefined");
-  const observer = new document.defaultView!.MutationObserver(() => {
-    seen.push(stage.text);
-  });
-  observer.observe(stage.container, { subtree: true, characterData: true });
-  stage.find("#fail").click();
-  await stage.shows("0 40");
-  stage.find("#add").click();
-  await stage.shows("2 40");
-  observer.disconnect();
-  equal(seen[0], "40 undefined");
-}
-
-/** A component that is gone while its call is on the way is no matter; the call takes effect. */
-export async function callAndLeave(stage: Stage): Promise<void> {
-  const Caller = () => {
-    const { run } = useCall("hold");
-    return <button type="button" onClick={() => void run("leave")} />;
-  };
-  const Page = () => {
-    const [isShown, setShown] = useState(true);
-    useEvent("toast", () => setShown(false));
-    return isShown ? <Caller /> : <p>left</p>;
-  };
-  stage.render(
-    <HeadwaterProvider url={stage.url}>
-      <Page />
-    </HeadwaterProvider>,
-  );
-  await stage.counts({ open: 1 });
-  stage.find("button").click();
-  await stage.until(async () => {
-    await stage.other.call("toast", "go");
-    return stage.text === "left";
-  });
-  await stage.other.call("release", "leave");
-  await stage.other.call("add", { key: "a", by: 1 });
-}
-
-/** Events reach the listener of the last render, once; and nobody who is gone. */
-export async function events(stage: Stage): Promise<void> {
-  const heard: string[] = [];
-  const Listener = ({ name }: { name: string }) => {
-    const client = useClient();
-    useEvent("toast", ({ text }) => heard.push(`${name} ${text}`));
-    useEvent("connected", ({ clientId }) => {
-      heard.push(clientId === client.clientId ? "connected" : "a stranger");
-    });
-    return <p>{name}</p>;
-  };
-  const show = (name: string) =>
-    stage.render(
-      <HeadwaterProvider url={stage.url}>
-        {name && <Listener name={name} />}
-      </HeadwaterProvider>,
-    );
-  show("first");
-  await stage.until(() => heard.length === 1);
-  await stage.other.call("toast", "1");
-  await stage.until(() => heard.length === 2);
-  show("second");
-  await stage.shows("second");
-  await stage.other.call("toast", "2");
-  await stage.until(() => heard.length === 3);
-  show("");
-  await stage.shows("");
-  await stage.other.call("toast", "3");
-  show("third");
-  await stage.shows("third");
-  await stage.other.call("toast", "4");
-  await stage.until(() => heard.length === 4);
-  equal(heard, ["connected", "first 1", "second 2", "third 4"]);
 }
