@@ -101,14 +101,14 @@ export class Writes implements Writing {
     options: MutateOptions,
   ): Promise<ClientWritten> {
     checkWriteOptions(`run mutator "${name}"`, options, MUTATE_OPTIONS);
-    const { store } = options;
+    const { store, ...how } = options;
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
-      return this.#writeNew(this.#of(subscription), call.entry, options);
+      return this.#writeNew(this.#of(subscription), call.entry, how);
     }
     const write = unseenWrite(call.store, call.named);
-    return this.#request(options, (request) => request.addUnseen(write));
+    return this.#request(how, (request) => request.addUnseen(write));
   }
 
   /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
