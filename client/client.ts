@@ -50,7 +50,7 @@ export class HeadwaterClient implements Client {
   #hasGreeted = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
-  #user: Json = null;
+  #user: Json | undefined;
   #heardAt: number | undefined;
 
   constructor(options: HostedOptions) {
@@ -108,7 +108,7 @@ export class HeadwaterClient implements Client {
   }
 
   get user(): Json {
-    return this.#user;
+    return this.#user ?? null;
   }
 
   get unackedCount(): number {
@@ -234,7 +234,12 @@ export class HeadwaterClient implements Client {
       get hasGreeted() {
         return client.#hasGreeted;
       },
-      identity: () => ({ clientId: this.#clientId ?? "", user: this.#user }),
+      get clientId() {
+        return client.#clientId ?? "";
+      },
+      get user() {
+        return client.#user;
+      },
       subscriptions: () => this.#subscriptions.all(),
       find: (name) => this.#subscriptions.find(name),
       revive: (name) => this.#subscriptions.revive(name),
@@ -243,6 +248,7 @@ export class HeadwaterClient implements Client {
         this.#subscriptions.restore(states);
         this.#publishSoon([]);
       },
+      unshow: (states) => this.#subscriptions.unshow(states),
       changed: (stores) => this.#publishSoon(stores),
       flush: () => this.#outgoing.flushSoon(),
       redial: () => this.#reconnector.redial(),
@@ -283,7 +289,9 @@ export class HeadwaterClient implements Client {
 
   #welcomed(frame: WelcomeFrame, isNew: boolean): void {
     this.#clientId = frame.clientId;
-    this.#user = freezeDeep(frame.user ?? null);
+    const user = this.#user = freezeDeep(frame.user ?? null);
+    // Before anything is sent: what another user has written must not be.
+    this.#writing.part?.welcomed(user);
     this.#credentials.welcomed();
     this.#refresh();
     this.#outbox.welcomed(frame);
