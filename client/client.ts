@@ -64,6 +64,11 @@ export class HeadwaterClient implements Client {
       clock: environment.clock,
       timeoutMs,
       onDue: () => this.#outgoing.flushSoon(),
+      missing: () => {
+        const { connection, url } = this.#reconnector;
+        if (connection) return "";
+        return url ? `: not connected to ${url}` : ": call connect(url) first";
+      },
     });
     this.#outgoing = new Outgoing({
       outbox: this.#outbox,
@@ -127,6 +132,12 @@ export class HeadwaterClient implements Client {
 
   setToken(token: TokenSource): Promise<void> {
     this.#credentials.use(token);
+    const { isRefused, url } = this.#reconnector;
+    if (isRefused && url) {
+      const taken = this.#credentials.taken();
+      this.connect(url);
+      return taken;
+    }
     if (this.status === "idle" || this.status === "closed") {
       return Promise.resolve();
     }
@@ -191,6 +202,7 @@ export class HeadwaterClient implements Client {
 
   #toReconnectorOwner(): ReconnectorOwner {
     return {
+      mayAskAgain: () => this.#credentials.mayAskAgain(),
       hello: () => {
         this.#writing.load();
         return this.#hasStorage ? this.#helloOfKept() : this.#hello();
