@@ -42,8 +42,15 @@ export interface ClientEvents {
   connected: { readonly clientId: string };
   /** A connection that was welcomed is gone. */
   disconnected: { readonly code: number; readonly reason: string };
-  /** The next attempt begins in `delayMs`. */
-  reconnecting: { readonly attempt: number; readonly delayMs: number };
+  /**
+   * The next attempt begins in `delayMs`. `cause` is why: the close code of the last
+   * one, 1006 where there was none, and what was said about it, which may be nothing.
+   */
+  reconnecting: {
+    readonly attempt: number;
+    readonly delayMs: number;
+    readonly cause: { readonly code: number; readonly reason: string };
+  };
   /** Something failed that no promise of the user's tells, or a listener threw. */
   error: Error;
   /** Name of a subscribed store that was deleted on the server. */
@@ -145,8 +152,9 @@ export interface Client<A extends App = any> extends Disposable {
    * server closes the connection of who becomes another one, and for that a client ends
    * and another begins.
    *
-   * Rejects if the server refuses the token, which ends the client's connection for
-   * good until the next {@linkcode Client.connect}, or with what the function throws.
+   * Rejects if the server refuses the token, which ends the client's connection until
+   * the next `setToken()`, which connects again, or {@linkcode Client.connect}; or with
+   * what the function throws. A function is asked once more where what it gave is refused.
    */
   setToken(token: TokenSource): Promise<void>;
   /**
@@ -182,7 +190,7 @@ export interface Client<A extends App = any> extends Disposable {
    *
    * Rejects with a {@linkcode HeadwaterError} that has
    * - the message of the function's error, if it threw;
-   * - `timeout` ("RPC timeout") or `disconnected` ("Disconnected"): it is not sent
+   * - `timeout` ("RPC timeout", with what is missing where there is no connection) or `disconnected` ("Disconnected"): it is not sent
    *   any more, and `outcome` says if it ever was;
    * - `unknown`, if it was sent and the server cannot tell any more what became of it;
    * - `limit` or `bad_value`: it was not sent.

@@ -50,7 +50,7 @@ export class HeadwaterClient implements Client {
   #hasGreeted = false;
   #ready = new Deferred<void>();
   #clientId: string | undefined;
-  #user: Json = null;
+  #user: Json | undefined;
   #heardAt: number | undefined;
 
   constructor(options: HostedOptions) {
@@ -64,6 +64,11 @@ export class HeadwaterClient implements Client {
       clock: environment.clock,
       timeoutMs,
       onDue: () => this.#outgoing.flushSoon(),
+      missing: () => {
+        const { connection, url } = this.#reconnector;
+        if (connection) return "";
+        return url ? `: not connected to ${url}` : ": call connect(url) first";
+      },
     });
     this.#outgoing = new Outgoing({
       outbox: this.#outbox,
@@ -108,7 +113,7 @@ export class HeadwaterClient implements Client {
   }
 
   get user(): Json {
-    return this.#user;
+    return this.#user ?? null;
   }
 
   get unackedCount(): number {
@@ -127,6 +132,12 @@ export class HeadwaterClient implements Client {
 
   setToken(token: TokenSource): Promise<void> {
     this.#credentials.use(token);
+    const { isRefused, url } = this.#reconnector;
+    if (isRefused && url) {
+      const taken = this.#credentials.taken();
+      this.connect(url);
+      return taken;
+    }
     if (this.status === "idle" || this.status === "closed") {
       return Promise.resolve();
     }
@@ -191,6 +202,7 @@ export class HeadwaterClient implements Client {
 
   #toReconnectorOwner(): ReconnectorOwner {
     return {
+      mayAskAgain: () => this.#credentials.mayAskAgain(),
       hello: () => {
         this.#writing.load();
         return this.#hasStorage ? this.#helloOfKept() : this.#hello();
@@ -234,7 +246,12 @@ export class HeadwaterClient implements Client {
       get hasGreeted() {
         return client.#hasGreeted;
       },
-      identity: () => ({ clientId: this.#clientId ?? "", user: this.#user }),
+      get clientId() {
+        return client.#clientId ?? "";
+      },
+      get user() {
+        return client.#user;
+      },
       subscriptions: () => this.#subscriptions.all(),
       find: (name) => this.#subscriptions.find(name),
       revive: (name) => this.#subscriptions.revive(name),
@@ -243,6 +260,7 @@ export class HeadwaterClient implements Client {
         this.#subscriptions.restore(states);
         this.#publishSoon([]);
       },
+      unshow: (states) => this.#subscriptions.unshow(states),
       changed: (stores) => this.#publishSoon(stores),
       flush: () => this.#outgoing.flushSoon(),
       redial: () => this.#reconnector.redial(),
@@ -283,7 +301,9 @@ export class HeadwaterClient implements Client {
 
   #welcomed(frame: WelcomeFrame, isNew: boolean): void {
     this.#clientId = frame.clientId;
-    this.#user = freezeDeep(frame.user ?? null);
+    const user = this.#user = freezeDeep(frame.user ?? null);
+    // Before anything is sent: what another user has written must not be.
+    this.#writing.part?.welcomed(user);
     this.#credentials.welcomed();
     this.#refresh();
     this.#outbox.welcomed(frame);

@@ -17,7 +17,8 @@ export interface ClientOptions<A extends App = App> {
   app?: A | undefined;
   /**
    * What shows the server who is behind the client: its `authenticate` gets it. A
-   * function is asked at each connection; where it fails, the connection is tried again.
+   * function is asked at each connection, and once more at once where the server refuses
+   * what it gave; where it fails, or gives no text, the connection is tried again.
    */
   token?: TokenSource | undefined;
   /**

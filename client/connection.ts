@@ -68,6 +68,8 @@ export class Connection {
   #deadline: ClientTimer | undefined;
   #messageBytes = Infinity;
   #hasEnded = false;
+  /** What the runtime says of a failure; browsers say nothing. */
+  #failure = "";
 
   constructor(options: ConnectionOptions, events: ConnectionEvents) {
     this.#options = options;
@@ -102,10 +104,16 @@ export class Connection {
         this.#receive(event.data);
       socket.onclose = (
         event: { readonly code?: number; readonly reason?: string },
-      ) => this.#drop({ code: event.code ?? LOST, reason: event.reason ?? "" });
+      ) =>
+        this.#drop({
+          code: event.code || LOST,
+          reason: event.reason || this.#failure,
+        });
       // A close follows, or the deadline. It stays set to the end: `ws` throws
       // out of the event loop where an error has no listener.
-      socket.onerror = () => {};
+      socket.onerror = (event?: { readonly message?: unknown }) => {
+        this.#failure = String(event?.message ?? "");
+      };
     } catch (error) {
       queueMicrotask(() =>
         this.#drop({ code: LOST, reason: "the socket cannot be made" }, error)

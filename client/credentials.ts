@@ -5,6 +5,7 @@
  * @module
  */
 import type { HelloFrame } from "../protocol/frames.ts";
+import { shown } from "../protocol/shown.ts";
 import { Deferred } from "./deferred.ts";
 
 /** A token, or what gives one. */
@@ -19,6 +20,8 @@ export class Credentials {
   #shown: Deferred<void>[] = [];
   /** What is to be shown on the live connection. */
   #due: string | undefined;
+  /** The last token was refused, and the source asked once more. */
+  #wasRefused = false;
 
   constructor(source: TokenSource | undefined) {
     this.#source = source;
@@ -28,6 +31,14 @@ export class Credentials {
   use(source: TokenSource): void {
     this.#source = source;
     this.#due = undefined;
+    this.#wasRefused = false;
+  }
+
+  /** The server has refused the token: whether the source may have a newer one. */
+  mayAskAgain(): boolean {
+    const mayAsk = typeof this.#source === "function" && !this.#wasRefused;
+    this.#wasRefused = mayAsk;
+    return mayAsk;
   }
 
   /** Resolves when the server has taken the token that is to be shown. */
@@ -81,6 +92,7 @@ export class Credentials {
 
   /** The server has answered a hello. */
   welcomed(): void {
+    this.#wasRefused = false;
     for (const deferred of this.#shown.splice(0)) deferred.resolve();
   }
 
@@ -94,5 +106,9 @@ export class Credentials {
 
 /** In a function of its own, so that what a source throws at once rejects. */
 async function ask(source: () => string | Promise<string>): Promise<string> {
-  return await source();
+  const token: unknown = await source();
+  if (typeof token === "string") return token;
+  throw new TypeError(
+    `Cannot connect: the token function gave ${shown(token)}, not a string`,
+  );
 }

@@ -177,17 +177,12 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
     return this.#subscription.overlay?.canRedo ?? false;
   }
 
-  // Asynchronous, so that a conflict rejects: it is no mistake of the caller's.
-  async undo(): Promise<ClientWritten | undefined> {
-    return await this.#owner.writing().run((writing) =>
-      writing.undo(this.#subscription)
-    );
+  undo(): Promise<ClientWritten | undefined> {
+    return this.#revert((writing) => writing.undo(this.#subscription));
   }
 
-  async redo(): Promise<ClientWritten | undefined> {
-    return await this.#owner.writing().run((writing) =>
-      writing.redo(this.#subscription)
-    );
+  redo(): Promise<ClientWritten | undefined> {
+    return this.#revert((writing) => writing.redo(this.#subscription));
   }
 
   listen<S>(
@@ -206,6 +201,16 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
 
   unlisten(id: string): boolean {
     return this.#listeners.remove(id);
+  }
+
+  /** What is thrown rejects: a conflict is no mistake of the caller's. */
+  #revert<R>(revert: (writing: Writing) => Promise<R>): Promise<R> {
+    try {
+      // The promise itself: one that waits for it would not reject quietly.
+      return this.#owner.writing().run(revert);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #write(

@@ -25,6 +25,8 @@ interface Waiting {
   start(writing: Writing): void;
   /** It will not be done; absent where nobody would be told. */
   reject?(error: unknown): void;
+  /** Who it is done as. */
+  user?: Json | undefined;
 }
 
 /** See the module's documentation. */
@@ -160,6 +162,7 @@ export class LateWriting {
       item.reject?.(error);
       throw error;
     }
+    item.user = this.#owner.user;
     this.#waiting.push(item);
     this.load();
   }
@@ -170,6 +173,8 @@ export class LateWriting {
     this.#writing = module.startWriting(this.#owner);
     for (const item of this.#waiting.splice(0)) {
       try {
+        const foreign = this.#writing.foreign(item.user);
+        if (foreign) throw foreign;
         item.start(this.#writing);
       } catch (error) {
         item.reject?.(error);

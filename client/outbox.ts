@@ -34,6 +34,8 @@ export interface OutboxOptions {
   readonly timeoutMs: number;
   /** Called when {@linkcode Outbox.takeFrames} may have something again. */
   readonly onDue: () => void;
+  /** What is missing where nothing is sent: the end of a message. */
+  readonly missing?: () => string;
   /** What keeps requests beyond this client, if anything. */
   readonly journal?: () => Journal | undefined;
 }
@@ -66,7 +68,8 @@ export class Outbox {
       timeoutMs,
       expired: (call) => {
         this.#cancel(call);
-        this.#fail(call, "timeout", "RPC timeout");
+        const missing = call.wasSent ? "" : options.missing?.() ?? "";
+        this.#fail(call, "timeout", `RPC timeout${missing}`);
       },
     });
     this.#sender = new OutboxSender({

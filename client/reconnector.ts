@@ -5,10 +5,11 @@
  * @module
  */
 import { HeadwaterError } from "../protocol/errors.ts";
-import type {
-  DownFrame,
-  HelloFrame,
-  WelcomeFrame,
+import {
+  CLOSE,
+  type DownFrame,
+  type HelloFrame,
+  type WelcomeFrame,
 } from "../protocol/frames.ts";
 import type { ClientEvents, ClientStatus } from "./api.ts";
 import {
@@ -23,6 +24,8 @@ import type { Environment } from "./environment.ts";
 
 /** What a {@linkcode Reconnector} asks of its owner, and tells it. */
 export interface ReconnectorOwner {
+  /** Refused: whether another token may be shown at once. */
+  mayAskAgain(): boolean;
   /** The first frame of a connection; a promise where it takes time to make. */
   hello(): HelloFrame | Promise<HelloFrame>;
   /** A hello is answered; `isNew` for the first one of a connection. */
@@ -55,6 +58,7 @@ export class Reconnector {
   readonly #owner: ReconnectorOwner;
   readonly #machine = new ConnectionMachine();
   #url = "";
+  #isRefused = false;
   #stopWaking: (() => void) | undefined;
 
   constructor(options: ReconnectorOptions, owner: ReconnectorOwner) {
@@ -82,6 +86,16 @@ export class Reconnector {
   get isDestroyed(): boolean {
     const { state } = this.#machine;
     return state.name === "closed" && state.isDestroyed;
+  }
+
+  /** Where it connects to; undefined before the first `connect()`. */
+  get url(): string | undefined {
+    return this.#url || undefined;
+  }
+
+  /** Whether it does not try since the server has refused the user. */
+  get isRefused(): boolean {
+    return this.#isRefused && this.closedBy !== undefined && !this.isDestroyed;
   }
 
   /** Begins; see `Client.connect()`. */
@@ -155,7 +169,10 @@ export class Reconnector {
 
   #ended(cause: CloseCause, error: unknown): void {
     if (error instanceof Error) this.#owner.fail(error);
-    const final = finalError(cause);
+    this.#isRefused = cause.code === CLOSE.refused;
+    const isAskedAgain = this.#isRefused && this.#options.isOn &&
+      this.#owner.mayAskAgain();
+    const final = isAskedAgain ? undefined : finalError(cause);
     if (final !== undefined) {
       this.#close(cause, final, false);
       return this.#owner.fail(final);
@@ -164,12 +181,17 @@ export class Reconnector {
     const { backoff, environment: { clock } } = this.#options;
     const wasOpen = this.connection !== undefined;
     const attempt = this.#machine.nextAttempt(clock.monotonic());
-    const delayMs = retryDelayMs(attempt, cause.code, backoff);
+    // At once, but not again and again where each is welcomed, and refused then.
+    const delayMs = isAskedAgain && attempt === 1
+      ? 0
+      : retryDelayMs(attempt, cause.code, backoff);
     const retry = clock.setTimer(delayMs, () => this.#dial());
     // Refused if a listener of the error above has destroyed the client.
     if (!this.#machine.waiting(attempt, retry)) return retry.cancel();
     if (wasOpen) this.#owner.disconnected(cause);
-    this.#owner.reconnecting({ attempt, delayMs });
+    const { code } = cause;
+    const reason = error instanceof Error ? error.message : cause.reason;
+    this.#owner.reconnecting({ attempt, delayMs, cause: { code, reason } });
   }
 
   #close(cause: CloseCause, error: Error, isDestroyed: boolean): void {

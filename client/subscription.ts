@@ -69,7 +69,7 @@ export class Subscription {
   /** What was written here, if anything was; kept by who writes. */
   overlay: Overlay | undefined;
   readonly #owner: SubscriptionOwner;
-  readonly #replica = new Replica();
+  #replica = new Replica();
   #phase: Phase = { name: "offline" };
   #told: Json | undefined;
   #failures = 0;
@@ -159,6 +159,11 @@ export class Subscription {
     this.#replica.restore(kept);
     this.#syncedAt ??= syncedAt;
     if (current) this.overlay?.replaced();
+  }
+
+  /** Forgets the state that was {@linkcode restore}d, unless a newer one has come. */
+  unshow({ state }: Replicated): void {
+    if (this.current?.state === state) this.#replica = new Replica();
   }
 
   /** Whether nothing was asked for on this connection: if there is one, nobody looks at it. */

@@ -69,6 +69,14 @@ export class Subscriptions {
     }
   }
 
+  /** Shows nothing more of that, where nothing newer has come. */
+  unshow(states: ReadonlyMap<string, KeptState>): void {
+    this.#kept.clear();
+    for (const [name, { state }] of states) {
+      this.#byName.get(name)?.unshow(state);
+    }
+  }
+
   /** The subscription to a store that an earlier client has written to. */
   revive(name: string): Subscription {
     return this.#byName.get(name) ?? this.#create(name);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
+import type { AnyMutator } from "../protocol/contract.ts";
 import type { Json } from "../protocol/json.ts";
 import type {
   ClientWritten,
@@ -31,6 +31,10 @@ export type LoadWriting = () => WritingModule | Promise<WritingModule>;
 export interface Writing {
   /** What keeps writes and states over a reload; undefined without a storage. */
   readonly keeper: StateKeeper | undefined;
+  /** The server says who is behind the client. */
+  welcomed(user: Json): void;
+  /** Why what was written as `user` is not sent: it is another's; undefined where it is not. */
+  foreign(user: Json | undefined): Error | undefined;
   /** Writes by a recipe. */
   update(
     store: Subscription,
@@ -125,8 +129,10 @@ export interface WritingOwner {
   readonly closedBy: Error | undefined;
   /** Whether a hello was said: what was left in another session needs another connection. */
   readonly hasGreeted: boolean;
-  /** Who writes, as far as it is known. */
-  identity(): Pick<MutatorContext, "clientId" | "user">;
+  /** The client, as the server knows it; empty before the first welcome. */
+  readonly clientId: string;
+  /** Who is behind it, as of the last welcome; undefined before the first. */
+  readonly user: Json | undefined;
   /** All subscriptions. */
   subscriptions(): Iterable<Subscription>;
   /** The subscription to a store that has a state, if there is one. */
@@ -137,6 +143,8 @@ export interface WritingOwner {
   revived(subscription: Subscription): void;
   /** Shows what an earlier client had, where there is nothing newer. */
   show(states: ReadonlyMap<string, KeptState>): void;
+  /** Shows nothing more of that, where nothing newer has come. */
+  unshow(states: ReadonlyMap<string, KeptState>): void;
   /** These stores may show something else. */
   changed(stores: Iterable<Subscription>): void;
   /** Something may be sent now. */

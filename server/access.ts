@@ -4,20 +4,17 @@
  *
  * @module
  */
+import { principalOf, userIdOf } from "../protocol/principal.ts";
 import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode, type HelloFrame } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { equalValues, type Json } from "../protocol/value.ts";
-import {
-  type Authentication,
-  principalOf,
-  type Verdict,
-} from "./authentication.ts";
+import type { Authentication, Verdict } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
 import type { Begun, Sessions } from "./sessions.ts";
 import type { Definitions } from "./stores/definitions.ts";
-import { type AccessContext, userIdOf } from "./stores/writer.ts";
+import type { AccessContext } from "./stores/writer.ts";
 import type { StoreRules } from "./store_rules.ts";
 import type { Subscription } from "./subscription.ts";
 

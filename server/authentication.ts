@@ -11,7 +11,6 @@ import type { CallScopes } from "./call_scope.ts";
 import { Errand } from "./errand.ts";
 import type { Failures } from "./failures.ts";
 import type { Clock } from "./ports.ts";
-import { userIdOf } from "./stores/writer.ts";
 
 /** The request by which a client has connected. */
 export interface ConnectionRequest {
@@ -132,13 +131,6 @@ export class Authentication {
   }
 }
 
-/** What a session belongs to: the user's id, or all that is known of the user. */
-export function principalOf(user: Json): string | undefined {
-  if (user === null) return undefined;
-  const id = userIdOf(user);
-  return id === undefined ? `user.${canonical(user)}` : `id.${id}`;
-}
-
 function toVerdict(given: unknown): Verdict {
   // The result of a check, or an empty name: whoever failed it must not come in.
   if (!given) {
@@ -158,13 +150,4 @@ function toVerdict(given: unknown): Verdict {
     // An error of the application, which is not for clients.
     throw new TypeError("Cannot use what authenticate has given", { cause });
   }
-}
-
-/** The same text for equal values: a database does not always give members in the same order. */
-function canonical(value: Json): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  const members = Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1)
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`);
-  return `{${members.join()}}`;
 }

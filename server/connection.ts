@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { userIdOf } from "../protocol/principal.ts";
 import { encodeFrame } from "../protocol/codec.ts";
 import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode } from "../protocol/frames.ts";
@@ -24,7 +25,6 @@ import type { Member } from "./roster.ts";
 import { RunningCalls } from "./running_calls.ts";
 import type { Answer, Session } from "./session.ts";
 import type { JointDelivery } from "./stores/joint_delivery.ts";
-import { userIdOf } from "./stores/writer.ts";
 import type { Subscription, SubscriptionOwner } from "./subscription.ts";
 
 /** By what it is known who is behind a connection. */

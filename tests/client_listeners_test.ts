@@ -157,8 +157,16 @@ Deno.test("on() hears lifecycle events from the client alone", async () => {
   assert.deepEqual(log, [
     ["connected", { clientId: "c7" }],
     ["disconnected", { code: 1006, reason: "gone" }],
-    ["reconnecting", { attempt: 1, delayMs: 750 }],
-    ["reconnecting", { attempt: 2, delayMs: 1_500 }],
+    ["reconnecting", {
+      attempt: 1,
+      delayMs: 750,
+      cause: { code: 1006, reason: "gone" },
+    }],
+    ["reconnecting", {
+      attempt: 2,
+      delayMs: 1_500,
+      cause: { code: 1006, reason: "" },
+    }],
   ]);
 });
 

@@ -361,7 +361,10 @@ Deno.test("A call times out with what is known of it, is not sent again and not 
   bench.socket.hangUp(1006);
   const offline = client.call("offline");
   await clock.advance(10_000);
-  assert.equal(await fate(offline), "RPC timeout (timeout, notSent)");
+  assert.equal(
+    await fate(offline),
+    "RPC timeout: not connected to ws://test/ (timeout, notSent)",
+  );
   assert.equal(client.unackedCount, 0);
   bench.network.socket.accept();
   bench.network.socket.welcome({ resumed: true });

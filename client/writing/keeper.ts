@@ -9,6 +9,7 @@ import type { ClientTimer } from "../environment.ts";
 import type { PendingRequest, QueuedRequest } from "../request.ts";
 import type { ClientStorage } from "../storage.ts";
 import type { StateKeeper, WritingOwner } from "../writing_port.ts";
+import type { Author } from "./author.ts";
 import {
   type KeptRecords,
   type KeptSession,
@@ -17,7 +18,12 @@ import {
   sessionText,
 } from "./kept_records.ts";
 import { Ledger, type LedgerSource } from "./ledger.ts";
-import { mayBeSentLater, storageFails, unreadable } from "./keeper_errors.ts";
+import {
+  mayBeSentLater,
+  othersRecords,
+  storageFails,
+  unreadable,
+} from "./keeper_errors.ts";
 import { LastingRequests } from "./lasting_requests.ts";
 import { Patience } from "./patience.ts";
 import type { Writes } from "./writes.ts";
@@ -28,6 +34,8 @@ export interface KeeperOptions {
   readonly writes: Pick<Writes, "remake" | "resume">;
   /** The client. */
   readonly owner: WritingOwner;
+  /** Whose writes they are. */
+  readonly author: Author;
 }
 
 /** Name of the lock that the one who writes to the storage has. */
@@ -58,6 +66,7 @@ type Phase = "opening" | "waiting" | "on" | "withdrawing" | "off";
 export class Keeper implements StateKeeper {
   readonly #storage: ClientStorage;
   readonly #owner: WritingOwner;
+  readonly #author: Author;
   readonly #writes: KeeperOptions["writes"];
   readonly #requests: LastingRequests;
   readonly #patience: Patience;
@@ -75,16 +84,22 @@ export class Keeper implements StateKeeper {
   #isSaving = false;
   #isDue = false;
   #areStatesDue = false;
+  /** What an earlier client has left, until a server has said who is there. */
+  #presumed: KeptRecords | undefined;
   /** It has ended, and has kept what there was. */
   #hasLeft = false;
   #statesTimer: ClientTimer | undefined;
 
   /** Begins at once. */
-  constructor(storage: ClientStorage, { writes, owner }: KeeperOptions) {
+  constructor(
+    storage: ClientStorage,
+    { writes, owner, author }: KeeperOptions,
+  ) {
     const { clock } = owner;
     this.#storage = storage;
     this.#owner = owner;
     this.#writes = writes;
+    this.#author = author;
     this.#requests = new LastingRequests(owner.outbox);
     this.#patience = new Patience(clock);
     this.#ledger = new Ledger(storage.maxBytes);
@@ -125,6 +140,20 @@ export class Keeper implements StateKeeper {
     this.#isSaving = true;
     // What one tick does is kept together.
     queueMicrotask(() => this.#saveAll());
+  }
+
+  /** The server has said who is there; `isOther`: not the user whose all of this was. */
+  welcomed(isOther: boolean): void {
+    const presumed = this.#presumed;
+    this.#presumed = undefined;
+    if (!isOther) return;
+    if (presumed) {
+      this.#owner.unshow(presumed.states);
+      // The one who has the lock keeps it on; it is dropped when it is this one's turn.
+      if (this.#phase === "on") this.#tellOfForeign(presumed);
+    }
+    this.#ledger.disown(this.#owner.subscriptions());
+    this.keep();
   }
 
   quiet(): void {
@@ -175,7 +204,8 @@ export class Keeper implements StateKeeper {
     if (!isOwner) {
       const records = await this.#patience.await(this.#storage.load());
       this.#phase = "waiting";
-      this.#owner.show(readRecords(records).states);
+      const kept = readRecords(records);
+      if (!this.#author.isOther(kept.user)) this.#show(kept);
       this.#settled.resolve();
       await locked;
     }
@@ -185,7 +215,12 @@ export class Keeper implements StateKeeper {
   /** Goes on with what is kept: nobody else writes to it from now on. */
   async #takeOver(): Promise<void> {
     const records = new Map(await this.#patience.await(this.#storage.load()));
-    const kept = readRecords(records);
+    let kept = readRecords(records);
+    const isForeign = this.#author.isOther(kept.user);
+    if (isForeign) {
+      this.#tellOfForeign(kept);
+      kept = { ...readRecords(new Map()), unreadable: [...records.keys()] };
+    }
     const isInSession = kept.requests.some(([, { number }]) => number);
     let session = kept.session;
     if (session && isInSession) {
@@ -203,16 +238,32 @@ export class Keeper implements StateKeeper {
       await this.#quiet.promise;
     }
     if (this.#isOver) return;
+    // Somebody else has come meanwhile.
+    if (this.#author.isOther(kept.user)) return this.#takeOver();
     const isLate = this.#phase === "waiting" || this.#owner.hasGreeted;
     if (isInSession && isLate && !this.#owner.redial()) return;
-    this.#owner.show(kept.states);
+    this.#show(kept);
     this.#phase = "on";
     this.#ledger.begin(records, kept, this.#restore(kept, session));
     for (const key of kept.unreadable) this.#ledger.drop(key);
-    if (kept.unreadable.length > 0) this.#owner.fail(unreadable(kept));
+    if (kept.unreadable.length > 0 && !isForeign) {
+      this.#owner.fail(unreadable(kept));
+    }
     this.#areStatesDue = true;
     this.keep();
     this.#owner.changed([]);
+  }
+
+  /** Shows states of an earlier client: the user is that one's, until a server says who it is. */
+  #show(kept: KeptRecords): void {
+    if (this.#owner.user === undefined) this.#presumed = kept;
+    this.#author.presume(kept.user);
+    this.#owner.show(kept.states);
+  }
+
+  #tellOfForeign({ requests, states }: KeptRecords): void {
+    if (requests.length + states.size === 0) return;
+    this.#owner.fail(othersRecords(requests.length, states.size));
   }
 
   #restore(
@@ -269,6 +320,7 @@ export class Keeper implements StateKeeper {
     const { outbox, clock } = this.#owner;
     const { session } = outbox;
     return {
+      user: this.#owner.user,
       session: session && {
         token: session.token,
         startedAtMs: session.startedMs + this.#epochMs,

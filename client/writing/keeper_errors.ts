@@ -32,3 +32,12 @@ export function mayBeSentLater(cause: unknown): HeadwaterError {
     { outcome: "unknown", cause },
   );
 }
+
+/** What was kept belongs to another user than the one who is here. */
+export function othersRecords(writes: number, states: number): HeadwaterError {
+  return new HeadwaterError(
+    "forbidden",
+    `Cannot use what was kept over a reload: it is another user's, and is dropped (writes: ${writes}, states: ${states})`,
+    { outcome: "unknown" },
+  );
+}

@@ -17,6 +17,8 @@ const FORMAT = 1;
 
 /** Key of the session's record. */
 export const SESSION_KEY = "session";
+/** Key of the user's record. */
+export const USER_KEY = "user";
 const WRITE_PREFIX = "write:";
 const STATE_PREFIX = "state:";
 
@@ -56,6 +58,8 @@ export interface KeptRequest {
 
 /** All that was kept. */
 export interface KeptRecords {
+  /** Whose it is; undefined where no server had said so yet. */
+  readonly user: Json | undefined;
   readonly session: KeptSession | undefined;
   /** In order, with their keys. */
   readonly requests: readonly (readonly [key: string, KeptRequest])[];
@@ -90,6 +94,11 @@ export function sessionText(session: KeptSession): string {
   return JSON.stringify({ format: FORMAT, ...session });
 }
 
+/** The text of the user's record. */
+export function userText(user: Json): string {
+  return JSON.stringify({ format: FORMAT, user });
+}
+
 /** The text of a write's record. */
 export function requestText({ writes, ...about }: KeptRequest): string {
   const parts = writes.map((write) =>
@@ -112,6 +121,7 @@ export function readRecords(
   const unreadable: string[] = [];
   const states = new Map<string, KeptState>();
   let session: KeptSession | undefined;
+  let user: Json | undefined;
   const writeKeys: string[] = [];
   for (const [key, text] of records) {
     if (key.startsWith(WRITE_PREFIX)) {
@@ -122,6 +132,7 @@ export function readRecords(
     const state = key.startsWith(STATE_PREFIX) ? toState(fields) : undefined;
     if (state) states.set(key.slice(STATE_PREFIX.length), state);
     else if (key === SESSION_KEY) session = toSession(fields);
+    else if (key === USER_KEY) user = fields.user;
     else unreadable.push(key);
   }
   const requests: [string, KeptRequest][] = [];
@@ -133,7 +144,7 @@ export function readRecords(
     if (isWhole && request) requests.push([key, request]);
     else unreadable.push(key);
   }
-  return { session, requests, states, unreadable };
+  return { user, session, requests, states, unreadable };
 }
 
 /** Members of a record that are not known to be what they should be. */

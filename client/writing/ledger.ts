@@ -17,8 +17,12 @@ import {
   sessionText,
   stateKey,
   stateText,
+  USER_KEY,
+  userText,
   writeKey,
 } from "./kept_records.ts";
+import type { Json } from "../../protocol/value.ts";
+import type { Replicated } from "../replica.ts";
 import type { PendingRequest, QueuedRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
 import { RecordBook } from "./record_book.ts";
@@ -26,6 +30,8 @@ import { WriteRequest } from "./write_request.ts";
 
 /** What there is at one moment. */
 export interface LedgerSource {
+  /** Whose it is, if that is known. */
+  readonly user: Json | undefined;
   /** The session, if there is one. */
   readonly session: KeptSession | undefined;
   /** Requests without an answer, in order. */
@@ -73,6 +79,8 @@ export class Ledger {
   readonly #states = new Map<string, KeptPosition>();
   /** What the storage has, with the numbers that it has. */
   #saved: ReadonlyMap<PendingRequest, number | undefined> = new Map();
+  /** Text of the user's record. */
+  #user: string | undefined;
   #session: string | undefined;
   #nextPlace = 1;
   /** Requests that will not be kept. */
@@ -83,6 +91,8 @@ export class Ledger {
   readonly #tooBig = new Set<string>();
   /** Stores whose states must not be kept any more. */
   readonly #ended = new Set<string>();
+  /** States that the user before this one was shown. */
+  readonly #foreign = new WeakSet<Replicated>();
   /** What the entry at hand cannot keep. */
   #errors: Error[] = [];
 
@@ -117,6 +127,7 @@ export class Ledger {
       [...this.#requests].map(([queued, { number }]) => [queued, number]),
     );
     this.#session = records.get(SESSION_KEY);
+    this.#user = records.get(USER_KEY);
   }
 
   /** Deletes a record with the next entry. */
@@ -127,6 +138,12 @@ export class Ledger {
   /** A store's state must not be kept any more: it is gone, or not for this user. */
   end(name: string): void {
     this.#ended.add(name);
+  }
+
+  /** Another user has come: what there is in these stores is not kept, until it is sent again. */
+  disown(stores: Iterable<Subscription>): void {
+    for (const name of this.#states.keys()) this.#ended.add(name);
+    for (const { current } of stores) if (current) this.#foreign.add(current);
   }
 
   /** What to save so that no later client sends anything. */
@@ -155,19 +172,29 @@ export class Ledger {
 
   /** What has changed since the last entry. */
   next(source: LedgerSource): LedgerEntry {
+    this.#keepUser(source.user);
     this.#keepSession(source.session);
     const { kept, needed } = this.#keepRequests(source);
     const touched = this.#dropAnswered(kept);
     for (const name of this.#ended) this.#dropState(name);
     this.#ended.clear();
     for (const store of [...touched, ...source.stores]) {
-      if (!needed.has(store.name)) this.#keepState(store, source.nowMs);
+      const { name, current } = store;
+      if (needed.has(name) || current && this.#foreign.has(current)) continue;
+      this.#keepState(store, source.nowMs);
     }
     this.#makeRoom(needed);
     const changes = this.#records.takeChanges();
     const entry = { changes, kept, errors: this.#errors };
     this.#errors = [];
     return entry;
+  }
+
+  #keepUser(user: Json | undefined): void {
+    if (user === undefined) return;
+    const text = userText(user);
+    if (text !== this.#user) this.#records.put(USER_KEY, text);
+    this.#user = text;
   }
 
   #keepSession(session: KeptSession | undefined): void {
@@ -182,7 +209,8 @@ export class Ledger {
     const unkept = new Set<PendingRequest>();
     const loose = new Set<PendingRequest>();
     const needed = new Set<string>();
-    let bytes = this.#records.bytesOf(SESSION_KEY);
+    let bytes = this.#records.bytesOf(SESSION_KEY) +
+      this.#records.bytesOf(USER_KEY);
     for (const queued of source.requests) {
       const { request, number } = queued;
       const writes = request instanceof WriteRequest && request.toKept();

@@ -11,6 +11,7 @@ import { validate } from "../../protocol/schema.ts";
 import { cleanName, cleanValue, type Json } from "../../protocol/value.ts";
 import { LONGEST_NAME } from "../request.ts";
 import type { WritingOwner } from "../writing_port.ts";
+import type { Author } from "./author.ts";
 import type { RecipeGuard } from "./recipe_guard.ts";
 import { type NamedStep, PendingEntry, type Step } from "./pending_entry.ts";
 
@@ -28,10 +29,12 @@ export interface MutatorCall {
 export class Mutators {
   readonly #owner: WritingOwner;
   readonly #recipes: RecipeGuard;
+  readonly #author: Author;
 
-  constructor(owner: WritingOwner, recipes: RecipeGuard) {
+  constructor(owner: WritingOwner, recipes: RecipeGuard, author: Author) {
     this.#owner = owner;
     this.#recipes = recipes;
+    this.#author = author;
   }
 
   /**
@@ -43,7 +46,7 @@ export class Mutators {
    */
   call(name: string, args: unknown, store: string | undefined): MutatorCall {
     const { named, mutator, output } = this.#toNamed(name, args);
-    const about = { ...this.#owner.identity(), now: this.#owner.clock.now() };
+    const about = { ...this.#identity, now: this.#owner.clock.now() };
     return {
       named,
       store: toStoreName(name, mutator, store),
@@ -61,12 +64,17 @@ export class Mutators {
         named.mutator,
         named.args,
       );
-      const about = { ...this.#owner.identity(), now: createdAtMs };
+      const about = { ...this.#identity, now: createdAtMs };
       return this.#toEntry(named, mutator, { ...about, args });
     } catch (error) {
       if (error instanceof HeadwaterError) return undefined;
       throw error;
     }
+  }
+
+  get #identity(): Pick<MutatorContext, "clientId" | "user"> {
+    const { clientId } = this.#owner;
+    return { clientId, user: this.#author.user ?? null };
   }
 
   #toEntry(

@@ -23,6 +23,7 @@ import type {
   Writing,
   WritingOwner,
 } from "../writing_port.ts";
+import { Author, foreignWrite } from "./author.ts";
 import { Keeper } from "./keeper.ts";
 import type { KeptRequest } from "./kept_records.ts";
 import { Mutators, unseenWrite } from "./mutators.ts";
@@ -47,13 +48,39 @@ export class Writes implements Writing {
   readonly #mutators: Mutators;
   readonly #stores = new WeakMap<Subscription, StoreWrites>();
   readonly #recipes = new RecipeGuard();
+  readonly #author: Author;
+  /** What an earlier client has left. */
+  readonly #kept = new WeakSet<WriteRequest>();
+  /** Those of another user: one error tells of all of them. */
+  readonly #told = new WeakSet<WriteRequest>();
   #batch: WriteRequest | undefined;
 
   constructor(owner: WritingOwner) {
     this.#owner = owner;
-    this.#mutators = new Mutators(owner, this.#recipes);
+    const author = this.#author = new Author(owner.user);
+    this.#mutators = new Mutators(owner, this.#recipes, author);
     const { storage } = owner;
-    this.keeper = storage && new Keeper(storage, { writes: this, owner });
+    this.keeper = storage &&
+      new Keeper(storage, { writes: this, owner, author });
+  }
+
+  welcomed(user: Json): void {
+    const isOther = this.#author.isOther(user);
+    this.#author.become(user);
+    this.keeper?.welcomed(isOther);
+    if (!isOther) return;
+    const { outbox } = this.#owner;
+    for (const call of outbox.queue.calls) {
+      const { request, wasSent } = call;
+      if (!(request instanceof WriteRequest)) continue;
+      if (this.#kept.has(request)) this.#told.add(request);
+      const outcome = wasSent ? "unknown" : "notSent";
+      outbox.reject(call, foreignWrite(` to store "${request.name}"`, outcome));
+    }
+  }
+
+  foreign(user: Json | undefined): Error | undefined {
+    return this.#author.isOther(user) ? foreignWrite("", "notSent") : undefined;
   }
 
   update(
@@ -117,6 +144,7 @@ export class Writes implements Writing {
     states: ReadonlyMap<string, KeptState>,
   ): WriteRequest {
     const request = new WriteRequest(policy);
+    this.#kept.add(request);
     for (const write of writes) {
       const entry = "patch" in write
         ? fixedEntry(write.patch)
@@ -151,6 +179,7 @@ export class Writes implements Writing {
     for (const [store, all] of entries) {
       const { state, savedAtMs: syncedAt } = states.get(store.name)!; // remake() has looked
       store.restore({ state, syncedAt, entries: all });
+      this.#tellOfHidden(store, all);
       this.#owner.revived(store.subscription);
     }
   }
@@ -210,6 +239,22 @@ export class Writes implements Writing {
       },
       takeBack: () => drop(placeholder),
     };
+  }
+
+  /** What a mutator throws now would else be told when it is sent, or never. */
+  #tellOfHidden(store: StoreWrites, entries: readonly PendingEntry[]): void {
+    store.pending?.settle();
+    for (const { named, error } of entries) {
+      if (!named || !error) continue;
+      const what = `mutator "${named.mutator}" on store "${store.name}"`;
+      this.#owner.fail(
+        new HeadwaterError(
+          "refused",
+          `Cannot show what was kept over a reload: ${what} throws: ${error.message}`,
+          { cause: error },
+        ),
+      );
+    }
   }
 
   #of(subscription: Subscription): StoreWrites {
@@ -279,9 +324,9 @@ export class Writes implements Writing {
       (value) => request.succeed(value),
       (cause) => {
         const error = request.fail(cause);
-        const isEnd = error instanceof HeadwaterError &&
-          error.code === "disconnected";
-        if (!isEnd) this.#owner.fail(error);
+        const isTold = error instanceof HeadwaterError &&
+          (error.code === "disconnected" || this.#told.has(request));
+        if (!isTold) this.#owner.fail(error);
         throw error;
       },
     ).finally(() => this.#owner.changed(request.stores));

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { userIdOf } from "../../protocol/principal.ts";
 import { encodeJson } from "../../protocol/codec.ts";
 import {
   type ErrorCode,
@@ -25,7 +26,7 @@ import type {
 } from "./change.ts";
 import { repeat, toError, toRefusal } from "./refused_write.ts";
 import { sizeOf } from "./size.ts";
-import { SERVER_WRITER, userIdOf, type Writer } from "./writer.ts";
+import { SERVER_WRITER, type Writer } from "./writer.ts";
 
 /** A mutation that is to be run. */
 export interface PlannedMutation {

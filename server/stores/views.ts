@@ -10,12 +10,13 @@ import { diffStates } from "../../protocol/diff.ts";
 import { HeadwaterError } from "../../protocol/errors.ts";
 import { shareValue } from "../../protocol/share.ts";
 import { cleanValue, freezeDeep, type Json } from "../../protocol/value.ts";
+import { userIdOf } from "../../protocol/principal.ts";
 import { newId } from "../log/ids.ts";
 import type { Clock, Random } from "../ports.ts";
 import { Fanout, type Relay, type Subscriber } from "./fanout.ts";
 import type { Position, SentChange } from "./recent_patches.ts";
 import { sizeOf } from "./size.ts";
-import { type AccessContext, userIdOf } from "./writer.ts";
+import type { AccessContext } from "./writer.ts";
 
 /** Views without subscribers that are kept for those who come back. */
 const IDLE_VIEWS = 32;

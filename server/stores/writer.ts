@@ -29,16 +29,3 @@ export interface AccessContext {
   /** Key of the store; null for a static one. */
   readonly key: string | null;
 }
-
-/**
- * What identifies a user: its `id`, or the user itself where that is a text or a
- * number; undefined where there is nothing of the kind.
- */
-export function userIdOf(user: Json): string | undefined {
-  const id = user !== null && typeof user === "object" && "id" in user
-    ? user.id
-    : user;
-  return typeof id === "string" || typeof id === "number"
-    ? String(id)
-    : undefined;
-}
