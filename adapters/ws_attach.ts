@@ -13,23 +13,29 @@ import type { HandedOver } from "./ws_socket.ts";
 
 /** Marks our listeners among those of a server. */
 const TAKES = Symbol.for("headwater.attached.takes");
+/** The path that they take sockets to. */
+const PATH = Symbol.for("headwater.attached.path");
 
 /** A listener of "upgrade" that says which requests are its own. */
 interface UpgradeListener {
   (incoming: IncomingMessage, tcp: Duplex, head: Buffer): void;
   readonly [TAKES]: (incoming: IncomingMessage) => boolean;
+  readonly [PATH]: string | undefined;
 }
 
 /**
  * Takes the upgrade requests to a path (any, where there is none) of `target.server`.
  * Those to another path are for whoever else listens to them; where nobody does, they
  * are answered 404.
+ *
+ * @throws {TypeError} if sockets to that path are taken already by another attachment.
  */
 export function attachWs(
   { server, path, limits }: AttachTarget,
   fetch: HostFetch,
   upgrades: Upgrades,
 ): Attachment {
+  refuseTaken(server, path);
   const { messageBytes } = limits;
   const connections = new WsConnections({
     fetch,
@@ -42,9 +48,11 @@ export function attachWs(
   const onUpgrade: UpgradeListener = Object.assign(
     (...[incoming, tcp, head]: Parameters<UpgradeListener>) => {
       if (!takes(incoming) && !isUnclaimed(incoming)) return;
-      void connections.upgrade({ incoming, tcp, head }, schemeOf(tcp));
+      connections.upgrade({ incoming, tcp, head }, schemeOf(tcp))
+        // Another listener of the application's has taken the same socket, and has it.
+        .catch(() => {});
     },
-    { [TAKES]: takes },
+    { [TAKES]: takes, [PATH]: path },
   );
   /** Whether nobody takes it, and it is ours to say so: the first of those that are attached. */
   const isUnclaimed = (incoming: IncomingMessage) => {
@@ -65,6 +73,21 @@ export function attachWs(
       await connections.close();
     },
   };
+}
+
+/** Two that took one socket would both answer it, which `ws` refuses by an exception. */
+function refuseTaken(server: AttachTarget["server"], path: string | undefined) {
+  const isTaken = server.listeners("upgrade").some((listener) => {
+    if (!(PATH in listener)) return false;
+    const taken = (listener as UpgradeListener)[PATH];
+    return taken === undefined || path === undefined || taken === path;
+  });
+  if (!isTaken) return;
+  throw new TypeError(
+    `Cannot attach: sockets to ${
+      path === undefined ? "some paths" : `"${path}"`
+    } of that HTTP server are taken by another attach(); give each a path of its own`,
+  );
 }
 
 function pathOf({ url = "/" }: IncomingMessage): string | undefined {

@@ -145,6 +145,12 @@ export function checkAttachOptions(
   options: AttachOptions,
 ): void {
   const action = "Cannot attach";
+  if (typeof httpServer === "function") {
+    // As an application of Express is: it has listeners, and never an upgrade.
+    throw new TypeError(
+      `${action}: it takes a server of node:http or node:https, such as app.listen() returns, not the application`,
+    );
+  }
   const { on, off, listeners } = Object(httpServer);
   if (![on, off, listeners].every((method) => typeof method === "function")) {
     throw new TypeError(

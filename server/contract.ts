@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkFunction } from "../protocol/shown.ts";
 import type { App, StateRules, StoreContract } from "../protocol/contract.ts";
 import { validate } from "../protocol/schema.ts";
 import type { FunctionHandler } from "./functions.ts";
@@ -39,6 +40,7 @@ export function checkedHandler(
 ): FunctionHandler<unknown, unknown> {
   const contract = find(app?.functions, name, `handle "${name}"`);
   if (!contract) return handler;
+  checkFunction(handler, `Cannot handle "${name}": its handler`);
   const { args, result } = contract;
   return async (given, context) => {
     const checked = args

@@ -131,7 +131,12 @@ export interface ListenOptions {
 
 /** Options of `Server.attach()`. */
 export interface AttachOptions {
-  /** The one path that takes sockets. @default any */
+  /**
+   * The one path that takes sockets. Without it all of them are taken: give one where
+   * others listen to "upgrade" of that server, too.
+   *
+   * @default any
+   */
   readonly path?: string;
   /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
   readonly heartbeatMs?: number;

@@ -103,6 +103,12 @@ Deno.test("attach() answers 404 to a socket that nobody takes, also beside anoth
   assert.match(await rawAnswer(port, upgradeTo("//")), /^HTTP\/1.1 40[04] /);
   assert.deepEqual(await seenAt(`ws://127.0.0.1:${port}/one`), { count: 0 });
   assert.deepEqual(await seenAt(`ws://127.0.0.1:${port}/two`), { count: 2 });
+  for (const path of ["/two", undefined]) {
+    await assert.rejects(one.attach(app.http, path ? { path } : {}), {
+      name: "TypeError",
+      message: /are taken by another attach\(\); give each a path of its own/,
+    });
+  }
 });
 
 Deno.test("close() ends attached sockets by 1001, and leaves the HTTP server as it was", async () => {
@@ -190,7 +196,10 @@ Deno.test("attach() says what it cannot attach to, or by which KV", async () => 
     message:
       /^Cannot attach: it takes a server of node:http or node:https, not undefined/,
   });
-  await assert.rejects(attach(() => {}), /it takes a server of node:http/);
+  await assert.rejects(
+    attach(() => {}),
+    /a server of node:http .* such as app\.listen\(\) returns, not the application/,
+  );
   await assert.rejects(attach(http, { path: "sync" }), {
     name: "RangeError",
     message: /path must begin with "\/", found "sync"/,

@@ -49,7 +49,11 @@ Deno.test("toManifest() has entry points, dependencies that are used, and option
     SHARED,
   ]);
   assert.deepEqual(manifest["exports"], {
-    ".": { types: "./types/mod.d.ts", default: "./dist/mod.js" },
+    ".": {
+      types: "./types/mod.d.ts",
+      browser: "./dist/client/mod.js",
+      default: "./dist/mod.js",
+    },
     "./client": {
       types: "./types/client/mod.d.ts",
       default: "./dist/client/mod.js",

@@ -120,6 +120,8 @@ export function toManifest(
     exports: {
       ...Object.fromEntries(entries.map(({ name, source, module }) => [name, {
         types: `./${declarationOf(source)}`,
+        // The server is no part of a page, and cannot be bundled into one.
+        ...(name === "." && { browser: `./${moduleOf("client/mod.ts")}` }),
         default: `./${module}`,
       }])),
       "./package.json": "./package.json",
