@@ -38,6 +38,8 @@ export type ClientStatus =
 
 /** The events that the client itself fires, and what their listeners get. */
 export interface ClientEvents {
+  /** {@linkcode Client.status} is another one; comes before what else tells of it. */
+  status: ClientStatus;
   /** The server has welcomed the client, for the first time or again. */
   connected: { readonly clientId: string };
   /** A connection that was welcomed is gone. */
@@ -53,7 +55,10 @@ export interface ClientEvents {
   };
   /** Something failed that no promise of the user's tells, or a listener threw. */
   error: Error;
-  /** Name of a subscribed store that was deleted on the server. */
+  /**
+   * Name of a subscribed store that was deleted on the server. Its handles are over:
+   * where it is made anew, another `subscribe()` follows that.
+   */
   storeDeleted: string;
 }
 
@@ -145,7 +150,7 @@ export interface Client<A extends App = any> extends Disposable {
   /**
    * Shows the server another token, on the connection that there is and on each one
    * after it. Subscriptions and calls go on; what the user may not see any more fails
-   * with `forbidden`.
+   * with `forbidden`, and is to be subscribed to again once the user may.
    *
    * Resolves when the server has taken it, which it may do at the next connection only;
    * at once where there is none and none is tried. It must belong to the same user: the
@@ -168,6 +173,9 @@ export interface Client<A extends App = any> extends Disposable {
    *
    * `onChange` gets each new state, the first included: once per message of the
    * server however many changes it brings, and never within this call.
+   *
+   * A handle is over when the store is deleted, or its user may not see it any more:
+   * it takes another `subscribe()` when there is something to see again.
    *
    * @throws {HeadwaterError} `bad_name` if the name cannot be a store's.
    * @throws {TypeError} If `onChange` is no function.

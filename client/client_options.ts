@@ -8,6 +8,23 @@ import type { TokenSource } from "./credentials.ts";
 import type { ClientClock, WebSocketClass } from "./environment.ts";
 import type { ClientStorage } from "./storage.ts";
 
+/** How much a client takes upon itself. */
+export interface ClientLimits {
+  /**
+   * Calls and writes that may wait for their answer at once. What is over that is
+   * refused by a `LimitError`.
+   *
+   * @default {10000}
+   */
+  pendingRequests?: number | undefined;
+  /**
+   * Own changes of each store that can be taken back; the oldest are forgotten.
+   *
+   * @default {100}
+   */
+  undoSteps?: number | undefined;
+}
+
 /** Options of `createClient()`. */
 export interface ClientOptions<A extends App = App> {
   /**
@@ -45,6 +62,8 @@ export interface ClientOptions<A extends App = App> {
    * @default {10000}
    */
   rpcTimeoutMs?: number | undefined;
+  /** How much it takes upon itself. */
+  limits?: ClientLimits | undefined;
   /**
    * Where writes that are not answered yet, and the last states, outlive the page: the
    * next client with the same storage shows them at once, offline too, and sends what

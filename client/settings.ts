@@ -4,9 +4,12 @@
  * @module
  */
 import type { BackoffOptions } from "./backoff.ts";
-import type { ClientOptions } from "./client_options.ts";
+import { shown } from "../protocol/shown.ts";
+import type { ClientLimits, ClientOptions } from "./client_options.ts";
 import { type Environment, hostEnvironment } from "./environment.ts";
 import { checkOptions } from "./known_options.ts";
+import { MOST_PENDING } from "./request.ts";
+import type { ClientStorage } from "./storage.ts";
 import type { LoadWriting } from "./writing_port.ts";
 
 /** Options of a client whose host has the part that writes already. */
@@ -23,21 +26,53 @@ export interface Settings {
   readonly backoff: BackoffOptions;
   /** How long a call may take. */
   readonly timeoutMs: number;
+  /** Calls and writes that may wait for their answer. */
+  readonly mostPending: number;
+  /** Changes of a store that can be taken back. */
+  readonly undoSteps: number;
 }
 
-const KNOWN: Readonly<Record<keyof Required<ClientOptions>, true>> = {
-  app: true,
-  token: true,
-  reconnect: true,
-  reconnectDelayMs: true,
-  reconnectMaxMs: true,
-  rpcTimeoutMs: true,
-  storage: true,
-  WebSocket: true,
-  clock: true,
-  random: true,
-  onWake: true,
-  reportError: true,
+/** Whether a value will do, and in words which ones do. */
+type Check = readonly [(value: unknown) => boolean, string];
+
+const isFunction = (value: unknown) => typeof value === "function";
+const isObject = (value: unknown) =>
+  typeof value === "object" && value !== null;
+const FUNCTION: Check = [isFunction, "a function"];
+const MS: Check = [
+  (value) => typeof value === "number" && value > 0,
+  "a number over 0",
+];
+const COUNT: Check = [
+  (value) => Number.isSafeInteger(value) && Number(value) > 0,
+  "an integer over 0",
+];
+
+const OPTIONS: Readonly<Record<keyof Required<ClientOptions>, Check>> = {
+  app: [isObject, "what defineApp() returns"],
+  token: [
+    (value) => typeof value === "string" || isFunction(value),
+    "a string, or a function that gives one",
+  ],
+  reconnect: [(value) => typeof value === "boolean", "true or false"],
+  reconnectDelayMs: MS,
+  reconnectMaxMs: MS,
+  rpcTimeoutMs: MS,
+  limits: [isObject, "an object"],
+  storage: [
+    (value) => isObject(value) && isFunction((value as ClientStorage).load), // an object
+    "a storage, such as indexedDbStorage()",
+  ],
+  WebSocket: [isFunction, "a class"],
+  clock: [isObject, "an object"],
+  random: FUNCTION,
+  onWake: FUNCTION,
+  reportError: FUNCTION,
+};
+
+const LIMITS: Readonly<Record<keyof Required<ClientLimits>, Check>> = {
+  pendingRequests: COUNT,
+  undoSteps: COUNT,
 };
 
 /**
@@ -46,21 +81,11 @@ const KNOWN: Readonly<Record<keyof Required<ClientOptions>, true>> = {
  * @throws {TypeError} If an option is not as it must be.
  */
 export function toSettings(options: HostedOptions): Settings {
-  const {
-    reconnectDelayMs = 1_000,
-    reconnectMaxMs = 10_000,
-    rpcTimeoutMs = 10_000,
-  } = options;
-  const durations = { reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs };
   // That of tests is not told.
   const { loadWriting, ...told } = options;
-  checkOptions("make a client", told, KNOWN);
-  for (const [option, ms] of Object.entries(durations)) {
-    if (ms > 0) continue;
-    throw new TypeError(
-      `Cannot make a client: ${option} must be over 0, not ${ms}`,
-    );
-  }
+  check(told, OPTIONS);
+  const { limits = {} } = options;
+  check(limits, LIMITS);
   const host = hostEnvironment();
   const environment = {
     WebSocket: options.WebSocket ?? host.WebSocket,
@@ -71,9 +96,29 @@ export function toSettings(options: HostedOptions): Settings {
     loadWriting: loadWriting ?? host.loadWriting,
   };
   const backoff = {
-    delayMs: reconnectDelayMs,
-    maxMs: reconnectMaxMs,
+    delayMs: options.reconnectDelayMs ?? 1_000,
+    maxMs: options.reconnectMaxMs ?? 10_000,
     random: environment.random,
   };
-  return { environment, backoff, timeoutMs: rpcTimeoutMs };
+  return {
+    environment,
+    backoff,
+    timeoutMs: options.rpcTimeoutMs ?? 10_000,
+    mostPending: limits.pendingRequests ?? MOST_PENDING,
+    undoSteps: limits.undoSteps ?? 100,
+  };
+}
+
+function check<O extends object>(
+  options: O,
+  checks: Readonly<Record<keyof O & string, Check>>,
+): void {
+  checkOptions("make a client", options, checks);
+  for (const [name, value] of Object.entries(options)) {
+    const [fits, words] = checks[name as keyof O & string]; // it is known
+    if (value === undefined || fits(value)) continue;
+    throw new TypeError(
+      `Cannot make a client: ${name} must be ${words}, not ${shown(value)}`,
+    );
+  }
 }
