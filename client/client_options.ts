@@ -79,7 +79,53 @@ export interface ClientOptions<A extends App = App> {
    *   either is told by `error`, once.
    *
    * Use one for each server and user: `handle.getState()` shows what was kept before the
-   * server is asked.
+   * server is asked. Where the server says then that another user is there, what was kept
+   * is dropped, and one `error` tells of it.
+   *
+   * @example A storage that is as good as one of a browser
+   * ```ts
+   * import { type ClientStorage, createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * // What `indexedDbStorage()` of `@headwater/sync/indexeddb` does in a browser.
+   * function memoryStorage(records: Map<string, string>): ClientStorage {
+   *   return {
+   *     maxBytes: 2 ** 20,
+   *     load: () => Promise.resolve(new Map(records)),
+   *     save: (changes) => {
+   *       for (const [key, text] of changes) {
+   *         if (text === undefined) records.delete(key);
+   *         else records.set(key, text);
+   *       }
+   *       return Promise.resolve();
+   *     },
+   *     lock: () => Promise.resolve(() => {}), // one client at a time
+   *     clear: () => Promise.resolve(records.clear()),
+   *   };
+   * }
+   *
+   * const records = new Map<string, string>();
+   * const server = createServer({ kv: ":memory:" });
+   * const note = server.createStore("Note", { text: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const url = `ws://localhost:${server.port}`;
+   * const first = createClient(url, { storage: memoryStorage(records) });
+   * await first.subscribe("Note").ready();
+   * first.destroy();
+   *
+   * // The next one, which has not reached any server yet.
+   * const second = createClient(undefined, { storage: memoryStorage(records) });
+   * const kept = second.subscribe<{ text: string }>("Note");
+   * await kept.ready();
+   * const written = kept.merge({ text: "Made offline" });
+   * second.connect(url);
+   * await written;
+   * assert.deepEqual(await note.get(), { text: "Made offline" });
+   *
+   * second.destroy();
+   * await server.close();
+   * ```
    */
   storage?: ClientStorage | undefined;
   /** The class of the socket, where the runtime has none: that of the package `ws` on Node 20. */
