@@ -9,7 +9,7 @@ import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode, type HelloFrame } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Json } from "../protocol/value.ts";
-import { type Authentication, type Verdict } from "./authentication.ts";
+import type { Authentication, Verdict } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
 import type { Begun, Sessions } from "./sessions.ts";
