@@ -26,8 +26,8 @@ export interface SubscriptionHandle<T> {
   /** False only while every change reaches this handle as it is made. */
   readonly isStale: boolean;
   /**
-   * Resolves when there is a state; without a server it waits for ever, as
-   * {@linkcode Client.ready} does. Rejects if the server cannot give one, if
+   * Resolves when there is a state, and what is written from then on shows at once;
+   * without a server it waits for ever, as {@linkcode Client.ready} does. Rejects if the server cannot give one, if
    * the handle is unsubscribed or the client ends before. Nobody has to wait for it.
    */
   ready(): Promise<void>;
@@ -52,6 +52,10 @@ export interface SubscriptionHandle<T> {
    * - A write that is refused is taken back; the promise rejects, and the client fires
    *   `error`. Nobody has to wait for the promise.
    * - Writes have no time-out; `unackedCount` tells how many wait.
+   * - What writing takes is loaded apart, beginning with the client. A write before that
+   *   waits for it in order, and what the recipe throws rejects. Where it cannot be
+   *   loaded, the client fires `error` and tries again with the next write and the next
+   *   connection; `ready()` does not wait for that.
    *
    * @throws {HeadwaterError} `refused` if there is no state yet, `bad_value` for what
    * cannot be shared, `limit` if too many wait; then nothing is written.

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { DOWN } from "./down_tags.ts";
 import { unreachable } from "./errors.ts";
 import { type FrameMap, toErrorMap } from "./frame_fields.ts";
 import type {
@@ -15,23 +16,6 @@ import type {
   SnapshotFrame,
 } from "./frames.ts";
 import { encodePatch } from "./patch_codec.ts";
-
-/**
- * Field `t` of each frame type, from 32 on; a patch goes without, since nine
- * frames of ten are patches.
- */
-export const DOWN = {
-  welcome: 32,
-  snap: 33,
-  resume: 34,
-  res: 35,
-  del: 36,
-  evt: 37,
-  err: 38,
-  pong: 39,
-  parts: 40,
-  own: 41,
-} as const;
 
 /** The map that is sent for a frame. Optional fields are absent, never null. */
 export function toDownMap(frame: DownFrame): FrameMap {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DOWN } from "./down_frame_maps.ts";
+import { DOWN } from "./down_tags.ts";
 import { HeadwaterError } from "./errors.ts";
 import { type FrameMap, isMap, isUint } from "./frame_fields.ts";
 import type { DownFrame } from "./frames.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Json } from "./json.ts";
+import { FIXED_LIMITS } from "./limits.ts";
 
 /** What an error is about, for programs. */
 export type ErrorCode =
@@ -150,9 +151,11 @@ export class LimitError extends HeadwaterError {
 
   /** Makes the error; `action` completes "Cannot …". */
   constructor(action: string, limit: string, allowed: number, actual: number) {
+    // Else whoever reads it looks for an option that there is not.
+    const fixed = FIXED_LIMITS.has(limit) ? ", which cannot be changed" : "";
     super(
       "limit",
-      `Cannot ${action}: ${actual} is over the limit ${limit} of ${allowed}`,
+      `Cannot ${action}: ${actual} is over the limit ${limit} of ${allowed}${fixed}`,
       {
         data: { limit, allowed, actual },
         outcome: "notApplied",

@@ -12,6 +12,10 @@
  *   are at least 1.
  * - `Infinity` turns off `callsPerConnection`, `connections`, `connectionsPerAddress`,
  *   `idleMs`, `queuedMutations`, `stallMs` and `subscriptionsPerConnection`.
+ * - Others that errors name cannot be changed, and the error says so: `answerBytes`,
+ *   `changesPerTransaction`, `history`, `joinedBytes`, `pendingCalls`,
+ *   `storesPerTransaction`, `transactionBytes`, `userBytes`, `writesPerBatch` and
+ *   `writesPerCall`.
  */
 export interface Limits {
   /** One WebSocket message from a client. */
@@ -68,6 +72,32 @@ export interface Limits {
   /** The longest that patches of a busy store are gathered; 0: never. */
   fanoutMs: number;
 }
+
+/**
+ * Names of limits that errors speak of and nobody can change. They hold on every server and
+ * client, or what one of them writes another could not take.
+ *
+ * - `answerBytes`: an answer that is kept by `once`.
+ * - `changesPerTransaction`, `storesPerTransaction` and `transactionBytes`.
+ * - `history`: entries of one page of a history.
+ * - `joinedBytes`: a message that came in parts.
+ * - `pendingCalls`: calls and writes of a client that wait for their answers.
+ * - `userBytes`: what `authenticate` returns.
+ * - `writesPerBatch`: writes of a client that are sent together.
+ * - `writesPerCall`: writes of one call to one store.
+ */
+export const FIXED_LIMITS: ReadonlySet<string> = new Set([
+  "answerBytes",
+  "changesPerTransaction",
+  "history",
+  "joinedBytes",
+  "pendingCalls",
+  "storesPerTransaction",
+  "transactionBytes",
+  "userBytes",
+  "writesPerBatch",
+  "writesPerCall",
+]);
 
 /** The default of `depth`, and the nesting of what is shared without a server. */
 export const DEFAULT_DEPTH = 64;

@@ -41,6 +41,9 @@ export interface CleanOptions {
   heightOf?: ((value: object) => number | undefined) | undefined;
 }
 
+/** Characters of a path that a message shows. */
+const PATH_LENGTH = 80;
+
 /**
  * Copies a value that may be shared, deeply, or refuses it.
  *
@@ -171,8 +174,10 @@ class Cleaning {
   }
 
   #tooDeep(depth: number): Error {
-    if (isCyclic(this.#root, this.#path.slice(0, depth))) {
-      return this.#refusal(depth, "an object that contains itself");
+    const around = cycleIn(this.#root, this.#path.slice(0, depth));
+    // Where it closes first: what follows only goes round and round.
+    if (around > 0) {
+      return this.#refusal(around, "an object that contains itself");
     }
     const depthLimit = this.#options.depth ?? DEFAULT_DEPTH;
     return new LimitError(this.#action(), "depth", depthLimit, depthLimit + 1);
@@ -184,7 +189,7 @@ class Cleaning {
       ...this.#options.at ?? [],
       ...this.#path.slice(0, depth),
     ]).toWellFormed();
-    const where = path === "" ? "" : ` at ${path}`;
+    const where = path === "" ? "" : ` at ${shownPath(path)}`;
     return new HeadwaterError(
       "bad_value",
       `Cannot ${this.#action()}: found ${found}${where}`,
@@ -197,15 +202,23 @@ class Cleaning {
   }
 }
 
-function isCyclic(root: unknown, path: Path): boolean {
+/** After how many steps of the path it comes to where it was before; 0 where it never does. */
+function cycleIn(root: unknown, path: Path): number {
   const ancestors = new Set<unknown>([root]);
   let value = root;
-  for (const segment of path) {
+  for (const [index, segment] of path.entries()) {
     value = (value as Record<PathSegment, unknown>)[segment]; // the path was just walked
-    if (ancestors.has(value)) return true;
+    if (ancestors.has(value)) return index + 1;
     ancestors.add(value);
   }
-  return false;
+  return 0;
+}
+
+/** A path as a message shows it: the two ends of a long one. */
+function shownPath(path: string): string {
+  if (path.length <= PATH_LENGTH) return path;
+  const half = PATH_LENGTH / 2;
+  return `${path.slice(0, half)}…${path.slice(-half)}`.toWellFormed();
 }
 
 function describe(value: unknown): string {

@@ -9,7 +9,12 @@
 import { dirname, join } from "node:path";
 import { buildDeclarations } from "./npm/declarations.ts";
 import { buildJavaScript } from "./npm/javascript.ts";
-import { type DenoConfig, entriesOf, toManifest } from "./npm/manifest.ts";
+import {
+  type DenoConfig,
+  entriesOf,
+  PROGRAM,
+  toManifest,
+} from "./npm/manifest.ts";
 import { measure, toSizeTable } from "./npm/sizes.ts";
 
 /** Files that go in as they are. */
@@ -21,12 +26,10 @@ export async function buildNpm(root: string, out: string): Promise<string> {
     await Deno.readTextFile(join(root, "deno.json")),
   );
   const entries = entriesOf(config);
-  const modules = await buildJavaScript(root, {
-    ...Object.fromEntries(
-      entries.map(({ module, source }) => [module, source]),
-    ),
-    headwater: "scripts/npm/headwater.ts",
-  });
+  const modules = await buildJavaScript(root, [
+    ...entries.map(({ source }) => source),
+    PROGRAM,
+  ]);
   const declarations = await buildDeclarations(
     root,
     entries.map(({ source }) => source),

@@ -8,7 +8,7 @@ import { principalOf, userIdOf } from "../protocol/principal.ts";
 import type { ErrorBody } from "../protocol/errors.ts";
 import { CLOSE, type CloseCode, type HelloFrame } from "../protocol/frames.ts";
 import type { Limits } from "../protocol/limits.ts";
-import type { Json } from "../protocol/value.ts";
+import { equalValues, type Json } from "../protocol/value.ts";
 import type { Authentication, Verdict } from "./authentication.ts";
 import type { Connection } from "./connection.ts";
 import type { Revocation, Revocations } from "./revocations.ts";
@@ -33,6 +33,8 @@ export interface AccessOptions {
   readonly authentication: Authentication | undefined;
   /** Those of a user, or of a client; all of them where nothing is given. */
   readonly find: (revocation?: Revocation) => readonly Connection[];
+  /** Tells a client who is behind it now, though it has not asked. */
+  readonly tellUser: (connection: Connection) => void;
 }
 
 /** What a hello is answered with. */
@@ -183,16 +185,36 @@ export class Access {
     if (proof.isAsking) return;
     const run = ++proof.runs;
     const { token } = proof;
+    // It may have lost what it is sent meanwhile.
+    connection.outbox.pause();
     const verdict = await this.#ask(
       connection,
       { token, clientId },
       ASK_AGAIN_MS,
     );
+    try {
+      const isOld = this.#isOld(connection, { run, token });
+      if (!isOld) await this.#judge(connection, verdict);
+    } finally {
+      if (proof.runs === run) connection.outbox.goOn();
+    }
+  }
+
+  #isOld(
+    { proof, isClosed }: Connection,
+    { run, token }: { run: number; token: string | undefined },
+  ): boolean {
     // Asked once more since, or with other credentials.
-    const isOld = proof.runs !== run || proof.isAsking || proof.token !== token;
-    if (connection.isClosed || isOld) return;
+    return isClosed || proof.runs !== run || proof.isAsking ||
+      proof.token !== token;
+  }
+
+  async #judge(connection: Connection, verdict: Verdict): Promise<void> {
     if ("code" in verdict) return end(connection, verdict);
-    connection.user = verdict.user;
+    const { user } = verdict;
+    const isAnother = !equalValues(user, connection.user);
+    connection.user = user;
+    if (isAnother) this.#options.tellUser(connection);
     await this.review(connection);
   }
 

@@ -30,11 +30,11 @@ export interface FunctionsEnvironment {
   readonly namespace: string;
 }
 
-/** One call, and what is defined for it. */
+/** One call, and what is defined for it, or why nothing is. */
 interface Call {
   readonly caller: Caller;
   readonly frame: CallFrame;
-  readonly definition: FunctionDefinition | undefined;
+  readonly definition: FunctionDefinition | HeadwaterError;
 }
 
 /** What one run gave. */
@@ -107,10 +107,7 @@ async function run(env: FunctionsEnvironment, call: Call): Promise<Outcome> {
   const { reason } = caller.abort;
   // Before it has begun.
   if (reason) return { ...refusal(frame, reason), isAborted: true };
-  if (!definition) {
-    const message = `No function is named "${frame.name}"`;
-    return refusal(frame, new HeadwaterError("function_missing", message));
-  }
+  if (definition instanceof HeadwaterError) return refusal(frame, definition);
   if (!definition.once) return await runHandler(env, call, definition);
   const key = {
     namespace: env.namespace,

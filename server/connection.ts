@@ -227,7 +227,7 @@ export class Connection
 
   /** @inheritdoc */
   get canAnswer(): boolean {
-    return !this.outbox.isFull;
+    return !this.outbox.isOverfull;
   }
 
   /** @inheritdoc */
@@ -238,7 +238,7 @@ export class Connection
   /** Sends a call's answer, not before the caller's subscriptions show its effects. */
   answer(answer: Answer): void {
     if (this.#isClosed) return;
-    if (this.#shows(answer)) this.outbox.push(answer.frame);
+    if (this.#maySend(answer)) this.outbox.push(answer.frame);
     else this.#held.push(answer);
   }
 
@@ -267,7 +267,7 @@ export class Connection
   advanced(): void {
     if (this.#held.length === 0) return;
     const held = this.#held;
-    this.#held = held.filter((answer) => !this.#shows(answer));
+    this.#held = held.filter((answer) => !this.#maySend(answer));
     for (const answer of held) {
       if (!this.#held.includes(answer)) this.outbox.push(answer.frame);
     }
@@ -293,6 +293,7 @@ export class Connection
   /** @inheritdoc */
   drained(): void {
     this.#dirty.flush();
+    this.advanced();
     this.#inbox.advance();
   }
 
@@ -306,8 +307,8 @@ export class Connection
     this.#end();
   }
 
-  #shows({ written }: Answer): boolean {
-    return written.every(({ id, epoch, version }) => {
+  #maySend({ written }: Answer): boolean {
+    return !this.outbox.isPaused && written.every(({ id, epoch, version }) => {
       const subscription = this.subscriptions.get(id.name);
       return !subscription || subscription.shows(epoch, version);
     });

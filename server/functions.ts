@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HeadwaterError } from "../protocol/errors.ts";
 import type { CallFrame } from "../protocol/frames.ts";
 import type { CallContext, Caller } from "./call_context.ts";
 import { answerCall, type FunctionsEnvironment } from "./calls.ts";
@@ -43,10 +44,17 @@ export interface FunctionDefinition {
 export class Functions {
   readonly #definitions = new Map<string, FunctionDefinition>();
   readonly #nameLength: number;
+  readonly #contract: readonly string[];
 
-  /** No functions yet. */
-  constructor(nameLength: number) {
+  /** No functions yet; `contract` has the names of those that there should be. */
+  constructor(nameLength: number, contract: readonly string[] = []) {
     this.#nameLength = nameLength;
+    this.#contract = contract;
+  }
+
+  /** Names of the contract that are not handled. */
+  get missing(): readonly string[] {
+    return this.#contract.filter((name) => !this.#definitions.has(name));
   }
 
   /** Defines a function. */
@@ -74,7 +82,15 @@ export class Functions {
     caller: Caller,
     frame: CallFrame,
   ): Promise<Answer> {
-    const definition = this.#definitions.get(frame.name);
+    const { name } = frame;
+    const definition = this.#definitions.get(name) ?? this.#missingError(name);
     return answerCall(env, { caller, frame, definition });
+  }
+
+  #missingError(name: string): HeadwaterError {
+    const message = this.#contract.includes(name)
+      ? `No function is named "${name}": the contract has it, but the server does not handle() it`
+      : `No function is named "${name}"`;
+    return new HeadwaterError("function_missing", message);
   }
 }

@@ -13,7 +13,9 @@ import type { Kv } from "./ports.ts";
 export interface ServerOptions<A extends App = App> {
   /**
    * The contract of the application, made by `defineApp`: it gives types to the
-   * server's methods, and schemas to what comes in, is stored, and goes out.
+   * server's methods, and schemas to what comes in, is stored, and goes out. Stores and
+   * functions of it that the server has not when it begins to listen, or with its first
+   * request, are a warning in the log.
    */
   readonly app?: A | undefined;
   /**

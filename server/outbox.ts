@@ -164,6 +164,7 @@ export class Outbox {
   #pushedBytes = 0;
   /** Present while the socket holds too much. */
   #stall: StallWatch | undefined;
+  #isPaused = false;
   #isHeld = false;
   #isClosed = false;
 
@@ -185,6 +186,11 @@ export class Outbox {
    * Once full, it stays so until it has drained to a half.
    */
   get isFull(): boolean {
+    return this.isPaused || this.isOverfull;
+  }
+
+  /** Whether that is because the peer does not keep up. */
+  get isOverfull(): boolean {
     if (this.#isHeld) return true;
     const { outboxBytes } = this.#all.limits;
     const bytes = this.bufferedBytes;
@@ -194,6 +200,23 @@ export class Outbox {
     ) return false;
     this.hold();
     return true;
+  }
+
+  /** Whether nothing may be shown until it is known who is there. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** Counts as full, whatever the peer takes, until it goes on. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Ends that; what was held back may be pushed. */
+  goOn(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (!this.isFull && !this.#isClosed) this.#owner.drained();
   }
 
   /** Asks to be told when more may be pushed. */

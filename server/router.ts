@@ -55,6 +55,25 @@ export class Router {
     this.#options = options;
   }
 
+  /** Tells a client who it is to the server. */
+  welcome(connection: Connection, { resumed }: { resumed: boolean }): void {
+    const { session, user } = connection;
+    if (!session) return;
+    const { limits, serverId, heartbeatMs } = this.#options;
+    connection.outbox.push(encodeFrame({
+      type: "welcome",
+      protocol: PROTOCOL_VERSION,
+      clientId: session.clientId,
+      session: session.token,
+      resumed,
+      sessionMs: limits.sessionMs,
+      heartbeatMs: heartbeatMs(),
+      messageBytes: limits.messageBytes,
+      serverId,
+      ...(user !== null && { user }),
+    }));
+  }
+
   /** Handles one frame. */
   dispatch(connection: Connection, frame: ReceivedFrame): void | Promise<void> {
     if (frame.type === "hello") return this.#hello(connection, frame);
@@ -92,7 +111,7 @@ export class Router {
         `The server speaks protocol ${PROTOCOL_VERSION}, not ${frame.protocol}`;
       return connection.close(CLOSE.badVersion, reason);
     }
-    const { limits, serverId, heartbeatMs, access } = this.#options;
+    const { access } = this.#options;
     const greeting = await this.#greet(connection, frame).catch((error) => {
       connection.close(CLOSE.unavailable, "The server cannot reach its KV");
       throw error;
@@ -106,18 +125,7 @@ export class Router {
     if (frame.parts) connection.outbox.cutLongMessages();
     if (frame.own) connection.showsOwn = true;
     if (before) sessions.release(before);
-    connection.outbox.push(encodeFrame({
-      type: "welcome",
-      protocol: PROTOCOL_VERSION,
-      clientId: session.clientId,
-      session: session.token,
-      resumed,
-      sessionMs: limits.sessionMs,
-      heartbeatMs: heartbeatMs(),
-      messageBytes: limits.messageBytes,
-      serverId,
-      ...(user !== null && { user }),
-    }));
+    this.welcome(connection, { resumed });
     if (isAgain) await access.review(connection);
   }
 

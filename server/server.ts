@@ -357,7 +357,11 @@ export class Server<A extends App = any> {
    *
    * - Who is refused is closed with 4003; functions that run for it run to their end.
    * - For who is not, the rules of stores are applied anew: what may not be read any
-   *   more is unsubscribed (`forbidden`), and views change.
+   *   more is unsubscribed (`forbidden`), and views change. The client is told of the
+   *   user where that is another one.
+   * - While `authenticate` is asked, for at most 2 seconds, these connections are sent
+   *   nothing of stores, and no answers; what changes then is sent afterwards. Events
+   *   that are sent meanwhile they miss.
    * - Without `authenticate` the connections are closed.
    *
    * @example Signed out everywhere
@@ -573,6 +577,7 @@ export class Server<A extends App = any> {
   }
 
   #createRoutes(path: string | undefined): HostFetch {
+    this.#parts.warnOfMissing();
     const { authenticate, cors, pages, trustProxy } = this.#options;
     return createRoutes({
       path,

@@ -36,7 +36,7 @@ export const NAMESPACE = "default";
 export class ServerParts {
   readonly limits: Limits;
   readonly logger: Logger = loggerOf("server");
-  readonly definitions: Definitions = new Definitions();
+  readonly definitions: Definitions;
   readonly functions: Functions;
   readonly scopes: CallScopes;
   /** What the handles of stores do. */
@@ -51,12 +51,14 @@ export class ServerParts {
   readonly #ports: Ports;
   readonly #failures: Failures;
   readonly #rules: Access;
+  readonly #router: Router;
   readonly #storeRules: StoreRules;
   /** Id of this run of the server. */
   readonly #serverId: string;
   #core: Promise<Core> | undefined;
   #openCore: Core | undefined;
   #isClosing = false;
+  #hasWarned = false;
 
   /** What has to be there before anything is opened. */
   constructor(options: ServerOptions, ports: Ports) {
@@ -64,7 +66,9 @@ export class ServerParts {
     this.#ports = ports;
     this.limits = checkServerOptions(options);
     const { nameLength } = this.limits;
-    this.functions = new Functions(nameLength);
+    const { stores = {}, functions = {} } = options.app ?? {};
+    this.definitions = new Definitions(Object.keys(stores));
+    this.functions = new Functions(nameLength, Object.keys(functions));
     this.scopes = new CallScopes(ports.createAmbient(), {
       clock: ports.clock,
       tell: (error, errand) => this.#failures.unheeded(error, errand),
@@ -97,6 +101,7 @@ export class ServerParts {
     });
     this.#serverId = newId(ports.random);
     this.#rules = this.#createAccess();
+    this.#router = this.#createRouter();
     this.connections = this.#createConnections();
     this.eventQueue = this.#createEventQueue();
     this.events = new Events({
@@ -113,6 +118,26 @@ export class ServerParts {
   /** What there is once the KV is open. */
   get core(): Core | undefined {
     return this.#openCore;
+  }
+
+  /** Logs, once, what the contract has and the server has not: clients are about to come. */
+  warnOfMissing(): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const stores = this.definitions.missing;
+    const functions = this.functions.missing;
+    if (stores.length > 0) {
+      this.logger.warn(
+        "The contract has stores that createStore() was not called for: {stores}",
+        { stores },
+      );
+    }
+    if (functions.length > 0) {
+      this.logger.warn(
+        "The contract has functions that handle() was not called for: {functions}",
+        { functions },
+      );
+    }
   }
 
   /** Opens the KV, if it is not open yet. */
@@ -202,6 +227,8 @@ export class ServerParts {
       authentication: authenticate &&
         new Authentication({ authenticate, clock, failures, scopes }),
       find: (revocation) => this.connections.find(revocation),
+      tellUser: (connection) =>
+        this.#router.welcome(connection, { resumed: true }),
     });
   }
 
@@ -215,8 +242,8 @@ export class ServerParts {
     };
   }
 
-  #createConnections(): Connections {
-    const router = new Router({
+  #createRouter(): Router {
+    return new Router({
       access: this.#rules,
       limits: this.limits,
       serverId: this.#serverId,
@@ -230,12 +257,15 @@ export class ServerParts {
       open: () => this.#environment(),
       heartbeatMs: () => this.connections.heartbeatMs,
     });
+  }
+
+  #createConnections(): Connections {
     return new Connections({
       clock: this.#ports.clock,
       limits: this.limits,
       isLoopbackLimited:
         this.#options.limits?.connectionsPerAddress !== undefined,
-      dispatch: (connection, frame) => router.dispatch(connection, frame),
+      dispatch: (connection, frame) => this.#router.dispatch(connection, frame),
       lifecycle: this.lifecycle,
       failures: this.#failures,
       onEnded: ({ session }) => {

@@ -4,66 +4,39 @@
  * @module
  */
 import { encodeFrame } from "../protocol/codec.ts";
-import type { AnyMutator, MutatorContext } from "../protocol/contract.ts";
 import {
   type ErrorBody,
   type ErrorCode,
   HeadwaterError,
 } from "../protocol/errors.ts";
-import type {
-  ClientWrite,
-  MutateFrame,
-  MutatorWrite,
-} from "../protocol/frames.ts";
-import { validate } from "../protocol/schema.ts";
+import type { MutateFrame } from "../protocol/frames.ts";
 import type { Json } from "../protocol/value.ts";
-import { timeOfCall } from "./call_time.ts";
 import type { Failures } from "./failures.ts";
 import type { WrittenTo } from "./log/answers.ts";
 import type { StoreId } from "./log/keys.ts";
-import type { Origin } from "./log/mutation.ts";
-import type { Clock } from "./ports.ts";
 import type { Answer, Session } from "./session.ts";
 import type { StoreAccess } from "./stores/access.ts";
 import { NOT_NOW } from "./stores/numbered_writes.ts";
-import { mutatorChange, patchChange } from "./stores/client_changes.ts";
-import type { Changer, MutationSource } from "./stores/change.ts";
-import type { StoreRules } from "./store_rules.ts";
-import type { StoreDefinition } from "./stores/definition.ts";
-import type { Definitions } from "./stores/definitions.ts";
 import { quote } from "./stores/quoting_error.ts";
 import type { StoreRegistry } from "./stores/registry.ts";
+import {
+  type Part,
+  type PartsOptions,
+  toParts,
+  type WritingClient,
+} from "./write_parts.ts";
 
 /** What writes are made with, once the server has opened its KV. */
-export interface WritesEnvironment {
-  readonly clock: Clock;
+export interface WritesEnvironment
+  extends Pick<PartsOptions, "clock" | "namespace"> {
   readonly stores: StoreRegistry;
   readonly failures: Failures;
-  readonly namespace: string;
-}
-
-/** Who writes. */
-export interface WritingClient {
-  readonly session: Session;
-  /** The user behind the client; null for nobody. */
-  readonly user: Json;
 }
 
 /** What the writes of a server are made of. */
-export interface WritesOptions {
-  readonly definitions: Definitions;
+export interface WritesOptions
+  extends Pick<PartsOptions, "definitions" | "rules" | "mutators"> {
   readonly access: StoreAccess;
-  readonly rules: StoreRules;
-  readonly mutators: Readonly<Record<string, AnyMutator>>;
-}
-
-/** One write of a frame, ready to be committed. */
-interface Part {
-  readonly id: StoreId;
-  readonly change: Changer;
-  readonly source: MutationSource;
-  /** The life of the store that it means; undefined: any, and the next where there is none. */
-  readonly life: string | undefined;
 }
 
 interface Result {
@@ -183,7 +156,7 @@ export class Writes {
   ): Promise<Result> {
     let parts: Part[] = [];
     try {
-      parts = this.#toParts(env, client, frame);
+      parts = toParts({ ...this.#options, ...env }, { client, frame });
       const [part, ...others] = parts;
       const written = part && others.length === 0
         ? [await this.#commit(part, queued)]
@@ -236,107 +209,6 @@ export class Writes {
       return store ? [{ id, epoch: store.epoch, version: store.version }] : [];
     });
   }
-
-  #toParts(
-    env: WritesEnvironment,
-    client: WritingClient,
-    frame: MutateFrame,
-  ): Part[] {
-    const counts = new Map<string, number>();
-    return frame.writes.map((write) => {
-      const n = counts.get(write.name) ?? 0;
-      counts.set(write.name, n + 1);
-      return this.#toPart(env, client, { frame, write, n });
-    });
-  }
-
-  #toPart(
-    { clock, namespace }: WritesEnvironment,
-    { session, user }: WritingClient,
-    { frame, write, n }: { frame: MutateFrame; write: ClientWrite; n: number },
-  ): Part {
-    const { name } = write;
-    const definition = this.#definitionOf(name);
-    const { clientId } = session;
-    const key = definition.keyOf(name) ?? null;
-    const context = { user, clientId, namespace, name, key };
-    const refusal = this.#options.rules.refusal(definition, "write", context);
-    if (refusal) {
-      throw HeadwaterError.fromBody({ ...refusal, outcome: "notApplied" });
-    }
-    if ("patch" in write && definition.view) {
-      throw new HeadwaterError(
-        "refused",
-        `Cannot write to store "${name}" by a patch: it shows views, which patches do not fit; use a mutator`,
-        { outcome: "notApplied" },
-      );
-    }
-    const origin: Origin = {
-      session: session.id,
-      issuedAtMs: session.issuedAtMs,
-      call: frame.id,
-      n,
-      oldest: Math.min(frame.oldest, session.oldestRunning),
-    };
-    const terms = { origin, isExact: frame.exact === true };
-    const { resent: isResent = false } = frame;
-    // A mutator runs on whatever there is, unless nobody else may have written.
-    const meansLife = "patch" in write || frame.exact === true;
-    return {
-      id: { namespace, name },
-      life: meansLife && write.epoch !== "" ? write.epoch : undefined,
-      change: "patch" in write ? patchChange(write, terms) : mutatorChange(
-        write,
-        terms,
-        {
-          ...this.#mutatorOf(write, definition),
-          context: contextMaker({
-            clientId,
-            user,
-            now: timeOfCall(session, frame.elapsedMs, clock),
-            seed: write.seed,
-          }),
-        },
-      ),
-      source: {
-        origin,
-        writer: { clientId, user },
-        isResent,
-        // Only a write that was sent before can be with another server, which might make it yet.
-        forgetsRefusal: !isResent,
-      },
-    };
-  }
-
-  #definitionOf(name: string): StoreDefinition {
-    const definition = this.#options.definitions.find(name);
-    if (definition) return definition;
-    throw new HeadwaterError(
-      "store_missing",
-      `No store is defined for the name "${name}"`,
-      { outcome: "notApplied" },
-    );
-  }
-
-  #mutatorOf(
-    { mutator: name, args, name: store }: MutatorWrite,
-    definition: StoreDefinition,
-  ): { mutator: AnyMutator; args: unknown } {
-    const { mutators } = this.#options;
-    const mutator = Object.hasOwn(mutators, name) ? mutators[name] : undefined;
-    if (!mutator || mutator.store !== definition.pattern) {
-      throw new HeadwaterError(
-        "function_missing",
-        `No mutator of store "${store}" is named "${name}"`,
-        { outcome: "notApplied" },
-      );
-    }
-    const what = `the arguments of mutator "${name}"`;
-    return {
-      mutator,
-      args: mutator.args ? validate(mutator.args, args, what) : args,
-    };
-  }
 }
 
 /** A write to a life of the store that has ended is shown by whatever shows the next. */
@@ -349,14 +221,4 @@ function toWritten(
   },
 ): WrittenTo {
   return isPast ? { id, epoch: "", version: 0 } : { id, epoch, version };
-}
-
-/** What a mutator's run is told: the same in each, and on the client's end. */
-function contextMaker(
-  { seed, ...about }: Omit<MutatorContext, "id"> & { readonly seed: string },
-): () => MutatorContext {
-  return () => {
-    let ids = 0;
-    return { ...about, id: () => `${seed}-${ids++}` };
-  };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createClient, HeadwaterError } from "../client/mod.ts";
+import { createClient, defineApp, HeadwaterError } from "../client/mod.ts";
 import { FakeClock, settle } from "./_fake_clock.ts";
 import {
   FakeNetwork,
@@ -73,6 +73,66 @@ Deno.test("connect() says what is missing where the runtime has no WebSocket", (
   } finally {
     globalThis.WebSocket = native;
   }
+});
+
+Deno.test("createClient(), call() and writes refuse options that there are not, and name those that there are", async () => {
+  assert.throws(
+    () => createClient(undefined, { reconect: false } as never),
+    {
+      name: "TypeError",
+      message:
+        'Cannot make a client: there is no option "reconect"; there are app, token, reconnect, reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs, storage, WebSocket, clock, random, onWake, reportError',
+    },
+  );
+  const { client, socket } = await openClient();
+  await assert.rejects(client.call("add", 1, { timeout: 5 } as never), {
+    name: "TypeError",
+    message:
+      'Cannot call "add": there is no option "timeout"; there are signal, store, optimistic',
+  });
+  const handle = client.subscribe<{ n: number }>("Todos");
+  await settle();
+  socket.deliver(snap({ state: { n: 1 } }));
+  const odd = { polcy: "expectVersion" } as never;
+  const message =
+    'Cannot write to store "Todos": there is no option "polcy"; there are policy';
+  assert.throws(() => handle.merge({ n: 2 }, odd), { message });
+  assert.throws(() => handle.set({ n: 2 }, odd), { message });
+  assert.throws(() => handle.update(() => {}, odd), { message });
+  assert.throws(() => client.batch(() => {}, odd), /batch writes: .*"polcy"/);
+  assert.throws(
+    () => client.mutate("add", 1, odd),
+    /run mutator "add": .*"polcy"; there are store, policy/,
+  );
+  assert.deepEqual(handle.getState(), { n: 1 });
+  assert.equal(client.unackedCount, 0);
+  client.destroy();
+});
+
+Deno.test("mutate() takes a store and a policy together, for a store that is here and for one that is not", async () => {
+  const app = defineApp({
+    stores: { "Room:*": { initial: { n: 0 } } },
+    mutators: {
+      add: { store: "Room:*", run: (room: { n: number }) => void room.n++ },
+    },
+  });
+  const { client, socket } = await openClient({ app });
+  const handle = client.subscribe<{ n: number }>("Room:1");
+  await settle();
+  socket.deliver(snap({ name: "Room:1", state: { n: 0 } }));
+  socket.take();
+  for (const store of ["Room:1", "Room:2"]) {
+    client.mutate("add", undefined, { store, policy: "expectVersion" });
+  }
+  await settle();
+  assert.deepEqual(handle.getState(), { n: 1 });
+  assert.deepEqual(
+    socket.take().map((frame) =>
+      frame.type === "mut" && [frame.writes[0]?.name, frame.exact]
+    ),
+    [["Room:1", true], ["Room:2", true]],
+  );
+  client.destroy();
 });
 
 Deno.test("createClient() refuses durations that are none", () => {

@@ -158,6 +158,61 @@ Deno.test("who is let in again after revoke() has the new user: rules are applie
     false,
   ]);
   assert.equal(disconnected, 0);
+  // The client knows it, and goes on as before.
+  assert.deepEqual(client.user, { id: "ada", role: "guest" });
+  second.server.handle("who", (_: unknown, { user }) => user);
+  assert.deepEqual(await client.call("who"), { id: "ada", role: "guest" });
+  // Nothing is said where nothing has changed.
+  await using raw = await RawClient.connect(second.port);
+  await raw.hello({ token: "bob" });
+  await second.server.revoke({ userId: "bob" });
+  raw.send({ type: "ping" });
+  await raw.next("pong");
+  const welcomes = raw.frames.filter(({ type }) => type === "welcome");
+  assert.equal(welcomes.length, 1);
+});
+
+Deno.test("while it is asked again who is there nothing is shown: it comes afterwards, or never", async () => {
+  for (const isLetIn of [true, false]) {
+    const asked = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<{ id: string } | null>();
+    let count = 0;
+    const server = createServer({
+      kv: ":memory:",
+      authenticate: () => {
+        if (++count === 1) return { id: "ada" };
+        asked.resolve();
+        return gate.promise;
+      },
+    });
+    await using _ = server;
+    const store = server.createStore("Open", { n: 0 });
+    server.handle("read", async () => (await store.get()).n);
+    await server.listen({ port: 0, host: "127.0.0.1" });
+    await using client = await RawClient.connect(server.port);
+    await client.hello({ token: "t" });
+    await rawSubscribe(client, "Open");
+    const revoked = server.revoke({ userId: "ada" });
+    await asked.promise;
+    const before = client.frames.length;
+    await store.update((draft) => void (draft.n = 7));
+    sendCall(client, 1, { name: "read" });
+    client.send({ type: "ping" });
+    await client.next("pong");
+    const types = () => client.frames.slice(before).map(({ type }) => type);
+    assert.deepEqual(types(), ["pong"]);
+    gate.resolve(isLetIn ? { id: "ada" } : null);
+    await revoked;
+    if (!isLetIn) {
+      const { code } = await client.closed;
+      assert.equal(code, CLOSE.refused);
+      assert.deepEqual(types(), ["pong"]);
+      continue;
+    }
+    const { value } = await client.next("res");
+    assert.equal(value, 7);
+    assert.deepEqual(types().toSorted(), ["patch", "pong", "res"]);
+  }
 });
 
 Deno.test("a call that runs when access is revoked ends, but its answer is not sent", async () => {

@@ -399,3 +399,47 @@ Deno.test("createStore() refuses an audience without a view", async () => {
     { name: "TypeError", message: /no view/ },
   );
 });
+
+Deno.test("a write costs one view for each audience, and no more, over 300 sockets", async () => {
+  const roles = ["admin", "guest", "member"];
+  const made: string[] = [];
+  const server = createServer({
+    kv: ":memory:",
+    authenticate: (_, { token }) => token ?? null,
+  });
+  const board = server.createStore("Board", { n: 0, secret: 0 }, {
+    audience: ({ user }) => String(user),
+    view: ({ n, secret }, { audience }) => {
+      made.push(audience);
+      return audience === "admin" ? { n, secret } : { n };
+    },
+  });
+  await server.listen({ port: 0, host: "127.0.0.1" });
+  await using _ = server;
+  await using clients = new AsyncDisposableStack();
+  const connect = async (n: number) => {
+    const client = clients.use(await RawClient.connect(server.port));
+    await client.hello({ token: roles[n % roles.length]! });
+    await rawSubscribe(client, "Board");
+    return client;
+  };
+  const all: RawClient[] = [];
+  // Not all at once: a system takes so many connections that wait, and no more.
+  for (let n = 0; n < 300; n += 50) {
+    const some = Array.from({ length: 50 }, (_, index) => connect(n + index));
+    all.push(...await Promise.all(some));
+  }
+  assert.equal(board.subscriberCount(), 300);
+  made.length = 0;
+  for (let n = 1; n <= 3; n++) {
+    const { version } = await board.update((draft) => {
+      draft.n = draft.secret = n;
+    });
+    const isShown = ({ frames }: RawClient) => {
+      const last = frames.at(-1);
+      return last?.type === "patch" && last.version === version;
+    };
+    await until(() => all.every(isShown));
+    assert.deepEqual(made.splice(0).toSorted(), roles);
+  }
+});

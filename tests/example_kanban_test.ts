@@ -120,6 +120,56 @@ Deno.test({
 Deno.test({
   ...browserTest(),
   name:
+    "examples/kanban: what is done while the server is away outlives a reload, and arrives once",
+  async fn() {
+    await using app = await ExamplePage.start(KANBAN);
+    const a = await app.open();
+    const b = await app.open();
+    await status(a, "Online");
+    await status(b, "Online");
+    await until(async () => await card(a, "drag").count() === 1);
+    const serveFiles = await keepFiles(a);
+    assert.equal((await app.stopServer())?.code, 0);
+    const stopFiles = serveFiles();
+    await status(a, "Offline");
+    await press(a, "drag", "Shift+ArrowRight");
+    await press(a, "keys", "Delete");
+    await a.getByLabel("Add a card to Done").fill("Made offline");
+    await a.keyboard.press("Enter");
+    await status(a, "Offline, 3 changes wait");
+    const made = await boardOf(a);
+    await untilKept(a, 3);
+
+    await a.reload();
+    await shows(a, made);
+    await status(a, "Offline, 3 changes wait");
+    assert.equal(await a.getByText("Made offline").count(), 1);
+    assert.equal(await a.locator(".card.waiting").count(), 2);
+    // And what is done after it builds on that.
+    await press(a, "drag", "Shift+ArrowRight");
+    await status(a, "Offline, 4 changes wait");
+    const moved = await boardOf(a);
+    assert.ok(moved.done?.includes("drag"));
+    await app.shot(a, "kanban_reloaded_offline");
+
+    await stopFiles();
+    await app.startServer();
+    for (const tab of [a, b]) {
+      await status(tab, "Online");
+      await shows(tab, moved);
+      await until(async () => await tab.locator(".card.waiting").count() === 0);
+    }
+    await untilKept(a, 0);
+    await a.reload();
+    await status(a, "Online");
+    await shows(a, moved);
+    assert.deepEqual(app.faults, []);
+  },
+});
+
+Deno.test({
+  ...browserTest(),
+  name:
     "examples/kanban: two tabs that move the cards of one list at once keep every card once",
   async fn() {
     await using app = await ExamplePage.start(KANBAN);
@@ -245,6 +295,54 @@ async function focusedCard(page: Page): Promise<string | undefined> {
   return await page.evaluate(() =>
     (document.activeElement as HTMLElement | null)?.dataset.card
   );
+}
+
+/**
+ * What serves the page's files, and nothing else, while the server is away: as a
+ * service worker does. Returns what begins it, which returns what ends it.
+ */
+async function keepFiles(page: Page): Promise<() => () => Promise<void>> {
+  const kept = new Map<string, [body: Uint8Array<ArrayBuffer>, type: string]>();
+  for (const path of ["/", "/style.css", "/main.js"]) {
+    const response = await fetch(new URL(path, page.url()));
+    const type = response.headers.get("content-type") ?? "";
+    kept.set(path, [await response.bytes(), type]);
+  }
+  const port = Number(new URL(page.url()).port);
+  return () => {
+    const options = { port, hostname: "localhost", onListen() {} };
+    const server = Deno.serve(options, (request) => {
+      const file = kept.get(new URL(request.url).pathname);
+      if (!file || request.headers.has("upgrade")) {
+        return new Response(null, { status: 503 });
+      }
+      return new Response(file[0], { headers: { "content-type": file[1] } });
+    });
+    return () => server.shutdown();
+  };
+}
+
+/** Waits until the page's storage holds that many writes: what comes before that a reload may lose. */
+async function untilKept(page: Page, count: number): Promise<void> {
+  const isKept = () =>
+    page.evaluate((count) =>
+      new Promise<boolean>((resolve, reject) => {
+        const opening = indexedDB.open("kanban");
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const db = opening.result;
+          const keys = db.transaction("records").objectStore("records")
+            .getAllKeys();
+          keys.onsuccess = () => {
+            db.close();
+            const writes = keys.result.filter((key) =>
+              String(key).startsWith("write:")
+            );
+            resolve(writes.length === count);
+          };
+        };
+      }), count);
+  await until(isKept, { ms: 20_000, describe: () => `${count} writes kept` });
 }
 
 async function status(page: Page, text: string): Promise<void> {

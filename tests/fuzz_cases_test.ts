@@ -90,7 +90,7 @@ Deno.test("CallScope refuses more writes than a record of them may number", () =
   assert.throws(() => scope.nextOrigin(id), {
     code: "limit",
     message:
-      'Cannot write to store "Todos": 1048577 is over the limit writesPerCall of 1048576',
+      'Cannot write to store "Todos": 1048577 is over the limit writesPerCall of 1048576, which cannot be changed',
   });
   assert.equal(scope.nextOrigin({ ...id, name: "Other" }).n, 0);
 });

@@ -42,14 +42,17 @@ const SHARED = module("dist/shared/A.js", [
 Deno.test("toManifest() has entry points, dependencies that are used, and optional peers", () => {
   const manifest = toManifest(CONFIG, [
     module("dist/mod.js", [{ target: "node:fs" }, { target: "ws" }]),
-    module("dist/client.js", [{ target: "dist/shared/A.js", isOurs: true }]),
+    module("dist/client/mod.js", [{
+      target: "dist/shared/A.js",
+      isOurs: true,
+    }]),
     SHARED,
   ]);
   assert.deepEqual(manifest["exports"], {
     ".": { types: "./types/mod.d.ts", default: "./dist/mod.js" },
     "./client": {
       types: "./types/client/mod.d.ts",
-      default: "./dist/client.js",
+      default: "./dist/client/mod.js",
     },
     "./package.json": "./package.json",
   });
@@ -73,23 +76,27 @@ Deno.test("toManifest() refuses a package that nobody would install", () => {
 Deno.test("toManifest() refuses Node in what browsers load, but not in what waits for its use", () => {
   const build = (isDynamic: boolean) => [
     module("dist/mod.js"),
-    module("dist/client.js", [
+    module("dist/client/mod.js", [
       { target: "dist/shared/B.js", isOurs: true, isDynamic },
     ]),
     module("dist/shared/B.js", [{ target: "timers" }]),
   ];
   assert.throws(
     () => toManifest(CONFIG, build(false)),
-    /"client" is for browsers, and dist\/shared\/B\.js imports "timers"/,
+    /"dist\/client\/mod\.js" is for browsers, and dist\/shared\/B\.js imports "timers"/,
   );
   toManifest(CONFIG, build(true));
 });
 
 Deno.test("measure() counts what an entry point loads, once, and not what waits", () => {
   const [size] = measure(
-    [{ name: "./client", source: "client/mod.ts", module: "client" }],
+    [{
+      name: "./client",
+      source: "client/mod.ts",
+      module: "dist/client/mod.js",
+    }],
     [
-      module("dist/client.js", [
+      module("dist/client/mod.js", [
         { target: "dist/shared/A.js", isOurs: true },
         { target: "dist/shared/C.js", isOurs: true, isDynamic: true },
       ]),
@@ -99,6 +106,6 @@ Deno.test("measure() counts what an entry point loads, once, and not what waits"
   );
   assert.equal(
     size?.bytes,
-    "// dist/client.js\n// dist/shared/A.js".length,
+    "// dist/client/mod.js\n// dist/shared/A.js".length,
   );
 });

@@ -611,7 +611,7 @@ Deno.test("StaticStore.history() refuses what it cannot give, and says what it c
   await assert.rejects(node.store.history({ limit: 1_001 }), {
     name: "LimitError",
     message:
-      `Cannot list the history of store "P": 1001 is over the limit history of 1000`,
+      `Cannot list the history of store "P": 1001 is over the limit history of 1000, which cannot be changed`,
   });
   for (const limit of [0, -1, 1.5, NaN, "9"]) {
     const range = { limit: limit as number }; // as from JavaScript

@@ -18,12 +18,12 @@ const LEAST = {
   doubledMessages: 5_000,
   refusedConnections: 6_000,
   cuts: 8_000,
-  clockJumps: 150,
+  clockJumps: 110,
   expiries: 1_500,
   compactions: 4_500,
   restarts: 1_500,
   suspensions: 300,
-  brokenWatches: 600,
+  brokenWatches: 400,
 };
 
 Deno.test(`Simulator: ${HISTORIES} histories keep every promise`, async () => {

@@ -101,22 +101,10 @@ const REFUSED: [string, unknown, string][] = [
       return 1;
     },
   }, "/x"],
-  ["a cycle", cyclic, cyclePath(cyclic)],
+  ["a cycle", cyclic, "/a/b"],
   ["undefined", undefined, ""],
   ["an object whose prototype is an object", Object.create({ a: 1 }), ""],
 ];
-
-/** Where the 65th container of a cycle stands. */
-function cyclePath(start: Record<string, unknown>): string {
-  let path = "";
-  let at: unknown = start;
-  for (let depth = 0; depth < 64; depth++) {
-    const key = Object.keys(at as object)[0]!;
-    path += `/${key}`;
-    at = (at as Record<string, unknown>)[key];
-  }
-  return path;
-}
 
 for (const [what, value, path] of REFUSED) {
   Deno.test(`cleanValue() refuses ${what} and says where`, () => {
@@ -285,4 +273,28 @@ Deno.test("parsePointer() refuses what is no JSON Pointer", () => {
   for (const text of ["a", "a/b", "/~", "/~2", "/a~", "#/a", "/\ud800"]) {
     assert.throws(() => parsePointer(text), { code: "bad_patch" }, text);
   }
+});
+
+Deno.test("cleanValue() says where an object first contains itself", () => {
+  const own: Record<string, unknown> = { a: { b: [1] } };
+  (own["a"] as { b: unknown[] }).b.push({ again: own });
+  assert.throws(() => cleanValue(own), {
+    code: "bad_value",
+    path: "/a/b/1/again",
+    message:
+      "Cannot share the value: found an object that contains itself at /a/b/1/again",
+  });
+  const list: unknown[] = [];
+  list.push(list);
+  assert.throws(() => cleanValue({ list }), { path: "/list/0" });
+});
+
+Deno.test("cleanValue() shows the two ends of a long path, and has all of it", () => {
+  const [first, last] = ["a".repeat(100), "z".repeat(100)];
+  assert.throws(() => cleanValue({ [first]: { [last]: 1n } }), {
+    path: `/${first}/${last}`,
+    message: `Cannot share the value: found a BigInt at /${
+      first.slice(0, 39)
+    }…${last.slice(0, 40)}`,
+  });
 });

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { HeadwaterError } from "../../protocol/errors.ts";
 import { Deferred } from "../deferred.ts";
 import type { ClientTimer } from "../environment.ts";
 import type { PendingRequest, QueuedRequest } from "../request.ts";
@@ -19,6 +18,12 @@ import {
   sessionText,
 } from "./kept_records.ts";
 import { Ledger, type LedgerSource } from "./ledger.ts";
+import {
+  mayBeSentLater,
+  othersRecords,
+  storageFails,
+  unreadable,
+} from "./keeper_errors.ts";
 import { LastingRequests } from "./lasting_requests.ts";
 import { Patience } from "./patience.ts";
 import type { Writes } from "./writes.ts";
@@ -258,13 +263,7 @@ export class Keeper implements StateKeeper {
 
   #tellOfForeign({ requests, states }: KeptRecords): void {
     if (requests.length + states.size === 0) return;
-    this.#owner.fail(
-      new HeadwaterError(
-        "forbidden",
-        `Cannot use what was kept over a reload: it is another user's, and is dropped (writes: ${requests.length}, states: ${states.size})`,
-        { outcome: "unknown" },
-      ),
-    );
+    this.#owner.fail(othersRecords(requests.length, states.size));
   }
 
   #restore(
@@ -343,11 +342,7 @@ export class Keeper implements StateKeeper {
     this.#phase = "off";
     this.#statesTimer?.cancel();
     this.#owner.fail(
-      new HeadwaterError(
-        "unavailable",
-        "Cannot keep writes and states over a reload: the storage fails",
-        { cause: error },
-      ),
+      storageFails(error),
     );
     this.#owner.flush();
   }
@@ -372,20 +367,4 @@ export class Keeper implements StateKeeper {
   get #isOver(): boolean {
     return this.#phase === "off";
   }
-}
-
-function unreadable({ unreadable: keys }: KeptRecords): HeadwaterError {
-  return new HeadwaterError(
-    "unknown",
-    `Cannot read ${keys.length} of the kept records: they are dropped`,
-    { data: [...keys], outcome: "unknown" },
-  );
-}
-
-function mayBeSentLater(cause: unknown): HeadwaterError {
-  return new HeadwaterError(
-    "unknown",
-    "Cannot send a write that is kept where it can not be deleted: a later client may send it",
-    { outcome: "unknown", cause },
-  );
 }

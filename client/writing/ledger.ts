@@ -25,6 +25,7 @@ import type { Json } from "../../protocol/value.ts";
 import type { Replicated } from "../replica.ts";
 import type { PendingRequest, QueuedRequest } from "../request.ts";
 import type { Subscription } from "../subscription.ts";
+import { RecordBook } from "./record_book.ts";
 import { WriteRequest } from "./write_request.ts";
 
 /** What there is at one moment. */
@@ -73,8 +74,7 @@ interface KeptPosition {
 /** See the module's documentation. */
 export class Ledger {
   readonly #maxBytes: number;
-  readonly #bytes = new Map<string, number>();
-  #totalBytes = 0;
+  readonly #records = new RecordBook();
   readonly #requests = new Map<PendingRequest, Kept>();
   readonly #states = new Map<string, KeptPosition>();
   /** What the storage has, with the numbers that it has. */
@@ -93,8 +93,7 @@ export class Ledger {
   readonly #ended = new Set<string>();
   /** States that the user before this one was shown. */
   readonly #foreign = new WeakSet<Replicated>();
-  // What the entry at hand consists of.
-  #changes = new Map<string, string | undefined>();
+  /** What the entry at hand cannot keep. */
   #errors: Error[] = [];
 
   constructor(maxBytes: number) {
@@ -112,10 +111,7 @@ export class Ledger {
     { states }: KeptRecords,
     restored: ReadonlyMap<string, QueuedRequest>,
   ): void {
-    for (const [key, text] of records) {
-      this.#bytes.set(key, recordBytes(key, text));
-      this.#totalBytes += recordBytes(key, text);
-    }
+    this.#records.begin(records);
     for (const [name, { savedAtMs, state }] of states) {
       this.#states.set(name, { ...state, savedAtMs });
     }
@@ -136,7 +132,7 @@ export class Ledger {
 
   /** Deletes a record with the next entry. */
   drop(key: string): void {
-    this.#put(key, undefined);
+    this.#records.put(key, undefined);
   }
 
   /** A store's state must not be kept any more: it is gone, or not for this user. */
@@ -188,8 +184,8 @@ export class Ledger {
       this.#keepState(store, source.nowMs);
     }
     this.#makeRoom(needed);
-    const entry = { changes: this.#changes, kept, errors: this.#errors };
-    this.#changes = new Map();
+    const changes = this.#records.takeChanges();
+    const entry = { changes, kept, errors: this.#errors };
     this.#errors = [];
     return entry;
   }
@@ -197,13 +193,13 @@ export class Ledger {
   #keepUser(user: Json | undefined): void {
     if (user === undefined) return;
     const text = userText(user);
-    if (text !== this.#user) this.#put(USER_KEY, text);
+    if (text !== this.#user) this.#records.put(USER_KEY, text);
     this.#user = text;
   }
 
   #keepSession(session: KeptSession | undefined): void {
     const text = session && sessionText(session);
-    if (text !== this.#session) this.#put(SESSION_KEY, text);
+    if (text !== this.#session) this.#records.put(SESSION_KEY, text);
     this.#session = text;
   }
 
@@ -213,8 +209,8 @@ export class Ledger {
     const unkept = new Set<PendingRequest>();
     const loose = new Set<PendingRequest>();
     const needed = new Set<string>();
-    let bytes = (this.#bytes.get(SESSION_KEY) ?? 0) +
-      (this.#bytes.get(USER_KEY) ?? 0);
+    let bytes = this.#records.bytesOf(SESSION_KEY) +
+      this.#records.bytesOf(USER_KEY);
     for (const queued of source.requests) {
       const { request, number } = queued;
       const writes = request instanceof WriteRequest && request.toKept();
@@ -262,9 +258,9 @@ export class Ledger {
       const createdAtMs = source.toWallMs(createdMs);
       const about = { number, createdAtMs, policy, isBeaten };
       this.#requests.set(queued, { key, request, number, isBeaten, patches });
-      this.#put(key, requestText({ ...about, writes }));
+      this.#records.put(key, requestText({ ...about, writes }));
     }
-    let bytes = this.#bytes.get(key) ?? 0;
+    let bytes = this.#records.bytesOf(key);
     for (const store of request.stores) {
       const { name } = store;
       if (needed.has(name)) continue;
@@ -275,7 +271,7 @@ export class Ledger {
       const isMust = writes.some((write) =>
         "patch" in write && write.store === name
       );
-      if (isThere) bytes += this.#bytes.get(stateKey(name)) ?? 0;
+      if (isThere) bytes += this.#records.bytesOf(stateKey(name));
       else if (isMust) bytes = Infinity;
     }
     return bytes;
@@ -287,7 +283,7 @@ export class Ledger {
     for (const [queued, { key, request }] of this.#requests) {
       if (kept.has(queued)) continue;
       this.#requests.delete(queued);
-      this.#put(key, undefined);
+      this.#records.put(key, undefined);
       // In the same step: the write must not be missed until the state is kept, too.
       for (const store of request.stores) touched.add(store);
     }
@@ -310,31 +306,22 @@ export class Ledger {
       return this.#report(`keep the state of store "${name}"`, bytes);
     }
     this.#states.set(name, { epoch, version, writer, savedAtMs: nowMs });
-    this.#put(stateKey(name), text);
+    this.#records.put(stateKey(name), text);
   }
 
   #dropState(name: string): void {
-    if (this.#states.delete(name)) this.#put(stateKey(name), undefined);
+    if (this.#states.delete(name)) this.#records.put(stateKey(name), undefined);
   }
 
   /** Deletes states, oldest first, until the rest fits; those that writes rest on stay. */
   #makeRoom(needed: ReadonlySet<string>): void {
-    if (this.#totalBytes <= this.#maxBytes) return;
+    if (this.#records.totalBytes <= this.#maxBytes) return;
     const oldest = [...this.#states].filter(([name]) => !needed.has(name))
       .sort(([, a], [, b]) => a.savedAtMs - b.savedAtMs);
     for (const [name] of oldest) {
-      if (this.#totalBytes <= this.#maxBytes) return;
+      if (this.#records.totalBytes <= this.#maxBytes) return;
       this.#dropState(name);
     }
-  }
-
-  #put(key: string, text: string | undefined): void {
-    this.#totalBytes -= this.#bytes.get(key) ?? 0;
-    this.#bytes.delete(key);
-    this.#changes.set(key, text);
-    if (text === undefined) return;
-    this.#bytes.set(key, recordBytes(key, text));
-    this.#totalBytes += recordBytes(key, text);
   }
 
   #report(action: string, bytes: number): void {

@@ -33,8 +33,12 @@ import { guessStep, recipeStep, setStep } from "./steps.ts";
 import { StoreWrites } from "./store_writes.ts";
 import { WriteRequest } from "./write_request.ts";
 
-const KNOWN: Readonly<Record<keyof Required<WriteOptions>, true>> = {
+const WRITE_OPTIONS: Readonly<Record<keyof Required<WriteOptions>, true>> = {
   policy: true,
+};
+const MUTATE_OPTIONS: Readonly<Record<keyof Required<MutateOptions>, true>> = {
+  store: true,
+  ...WRITE_OPTIONS,
 };
 
 /** See the module's documentation. */
@@ -121,16 +125,17 @@ export class Writes implements Writing {
   mutate(
     name: string,
     args: unknown,
-    { store, ...options }: MutateOptions,
+    options: MutateOptions,
   ): Promise<ClientWritten> {
-    checkWriteOptions(`run mutator "${name}"`, options);
+    checkWriteOptions(`run mutator "${name}"`, options, MUTATE_OPTIONS);
+    const { store, ...how } = options;
     const call = this.#mutators.call(name, args, store);
     const subscription = this.#owner.find(call.store);
     if (subscription) {
-      return this.#writeNew(this.#of(subscription), call.entry, options);
+      return this.#writeNew(this.#of(subscription), call.entry, how);
     }
     const write = unseenWrite(call.store, call.named);
-    return this.#request(options, (request) => request.addUnseen(write));
+    return this.#request(how, (request) => request.addUnseen(write));
   }
 
   /** Makes a request again that an earlier client has left; {@linkcode resume} shows it. */
@@ -333,8 +338,12 @@ export class Writes implements Writing {
   }
 }
 
-function checkWriteOptions(action: string, options: WriteOptions): void {
-  checkOptions<WriteOptions>(action, options, KNOWN);
+function checkWriteOptions(
+  action: string,
+  options: WriteOptions,
+  known: Readonly<Record<string, true>> = WRITE_OPTIONS,
+): void {
+  checkOptions(action, options, known);
   const { policy } = options;
   const isKnown = policy === undefined || policy === "rebase" ||
     policy === "expectVersion";

@@ -1,6 +1,7 @@
 /**
  * A board of cards that works offline: run it by `deno run -A examples/kanban/server.ts`,
- * open two tabs, and stop it while you move cards.
+ * open two tabs, and stop it while you move cards. What you do meanwhile outlives the
+ * tab, too.
  *
  * @module
  */

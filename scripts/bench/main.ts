@@ -21,6 +21,7 @@ import { node } from "./node.ts";
 import { parallel } from "./parallel.ts";
 import { readMachine, type ScenarioReport, toTable } from "./report.ts";
 import { Bench, type Scenario } from "./scenario.ts";
+import { rebase } from "./rebase.ts";
 import { slowReader } from "./slow_reader.ts";
 import { stuckClients } from "./stuck_clients.ts";
 import { transports } from "./transports.ts";
@@ -37,6 +38,7 @@ const SCENARIOS: readonly Scenario[] = [
   twoServers,
   manyServers,
   contention,
+  rebase,
   parallel,
   node,
 ];

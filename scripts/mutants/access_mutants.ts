@@ -21,8 +21,8 @@ export const ACCESS_MUTANTS: readonly Mutant[] = [
     name: "the rules are not applied anew when another token is shown",
     edits: [{
       file: "server/router.ts",
-      find: "if (isKnown) await access.review(connection);",
-      replace: "void isKnown;",
+      find: "if (isAgain) await access.review(connection);",
+      replace: "void isAgain;",
     }],
   },
   {
@@ -62,11 +62,9 @@ export const ACCESS_MUTANTS: readonly Mutant[] = [
   {
     name: "clients may write whatever the store says",
     edits: [{
-      file: "server/writes.ts",
-      find:
-        "if (!definition.mayWrite({ user, clientId, namespace, name, key })) {",
-      replace:
-        "if (!definition.mayWrite({ user, clientId, namespace, name, key }) && !clientId) {",
+      file: "server/write_parts.ts",
+      find: "if (refusal) {",
+      replace: "if (refusal && !clientId) {",
     }],
   },
   {

@@ -29,7 +29,7 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
     name: "an answer does not wait for the patch that it promises",
     edits: [{
       file: "server/connection.ts",
-      find: "if (this.#shows(answer)) this.outbox.push(answer.frame);",
+      find: "if (this.#maySend(answer)) this.outbox.push(answer.frame);",
       replace: "if (true) this.outbox.push(answer.frame);",
     }],
   },

@@ -71,7 +71,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "expectVersion is ignored",
     edits: [
       {
-        file: "server/writes.ts",
+        file: "server/write_parts.ts",
         find: "isExact: frame.exact === true",
         replace: "isExact: false",
       },
@@ -101,7 +101,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "a client's write that is sent again is taken for a new one",
     edits: [
       {
-        file: "server/writes.ts",
+        file: "server/write_parts.ts",
         find: "const { resent: isResent = false } = frame;",
         replace: "const isResent = false;",
       },
@@ -111,7 +111,7 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
     name: "the refusal of a client's write that is sent again is forgotten",
     edits: [
       {
-        file: "server/writes.ts",
+        file: "server/write_parts.ts",
         find: "forgetsRefusal: !isResent",
         replace: "forgetsRefusal: true",
       },

@@ -1,11 +1,12 @@
 /**
- * The JavaScript of the npm package: one module for each entry point, and what
- * they share once. Packages of others stay imports.
+ * The JavaScript of the npm package: one module for each source that an entry point
+ * needs, so that whoever bundles a page takes no more of them than it uses. Packages
+ * of others stay imports.
  *
  * @module
  */
 import * as esbuild from "esbuild";
-import { dirname, join } from "node:path";
+import { dirname, join, posix, relative } from "node:path";
 
 /** A module of the package as it was built. */
 export interface BuiltModule {
@@ -29,6 +30,13 @@ export interface Import {
 
 /** The oldest Node that the package is for. */
 export const OLDEST_NODE = 20;
+
+/** What stands in for globals that the oldest Node has not. */
+const STAND_INS = "scripts/npm/node_20.ts";
+
+/** A relative import of a source. */
+const IMPORT =
+  /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)["'](\.[^"'\n]+)\.tsx?["']/g;
 
 /** What is there for Deno alone, and what takes its place. */
 const SWAPS: Readonly<Record<string, string>> = {
@@ -56,41 +64,71 @@ export async function bundleForNode(
   }
 }
 
-/** Bundles `entries`, paths in the checkout at `root` by the names of their modules. */
+/** Builds `entries`, paths in the checkout at `root`, and all that they need. */
 export async function buildJavaScript(
   root: string,
-  entries: Readonly<Record<string, string>>,
+  entries: readonly string[],
 ): Promise<BuiltModule[]> {
   try {
-    const { metafile, outputFiles } = await esbuild.build({
-      entryPoints: Object.entries(entries).map(([out, path]) => ({
-        in: join(root, path),
-        out,
-      })),
-      outdir: join(root, "dist"),
-      chunkNames: "shared/[hash]",
+    const { metafile: { inputs } } = await esbuild.build({
       ...settingsOf(root),
+      // Each module imports them itself.
+      inject: [],
+      entryPoints: [...entries, STAND_INS].map((path) => join(root, path)),
+      outdir: join(root, "dist"),
       splitting: true,
       write: false,
       metafile: true,
       plugins: [modulesForNode(root)],
     });
-    return outputFiles.map(({ path, text }) => {
-      const relative = path.slice(root.length + 1);
-      const { imports = [] } = metafile.outputs[relative] ?? {};
-      return {
-        path: relative,
-        text,
-        imports: imports.map((found) => ({
-          target: found.path,
-          isOurs: found.external !== true,
-          isDynamic: found.kind === "dynamic-import",
-        })),
-      };
-    });
+    const found = Object.entries(inputs).map(([path, { imports }]) =>
+      toModule(root, path, imports)
+    );
+    return await Promise.all(found);
   } finally {
     await esbuild.stop();
   }
+}
+
+/** Where the module of a source is in the package. */
+export function moduleOf(source: string): string {
+  return `dist/${source.replace(/\.tsx?$/, ".js")}`;
+}
+
+async function toModule(
+  root: string,
+  source: string,
+  imports: readonly { path: string; kind: string; external?: boolean }[],
+): Promise<BuiltModule> {
+  const { define, target, charset, legalComments, format } = settingsOf(root);
+  const { code } = await esbuild.transform(await textOf(root, source), {
+    define,
+    target,
+    charset,
+    legalComments,
+    format,
+    loader: source.endsWith("x") ? "tsx" : "ts",
+    jsx: "automatic",
+  });
+  const standIns = source === STAND_INS
+    ? []
+    : Object.values(define).filter((name) => code.includes(`${name}(`));
+  const text = code.replaceAll(IMPORT, '$1"$2.js"');
+  const all = imports.map(({ path, kind, external }) => ({
+    target: external ? path : moduleOf(path),
+    isOurs: external !== true,
+    isDynamic: kind === "dynamic-import",
+  }));
+  if (standIns.length === 0) {
+    return { path: moduleOf(source), text, imports: all };
+  }
+  const standIn = moduleOf(STAND_INS);
+  const from = posix.relative(posix.dirname(moduleOf(source)), standIn);
+  return {
+    path: moduleOf(source),
+    text: `import { ${standIns.join(", ")} } from "${from}";\n${text}`,
+    imports: [...all, { target: standIn, isOurs: true, isDynamic: false }],
+  };
 }
 
 function settingsOf(root: string) {
@@ -108,7 +146,7 @@ function settingsOf(root: string) {
       "Promise.withResolvers": "promiseWithResolvers",
       "Map.groupBy": "mapGroupBy",
     },
-    inject: [join(root, "scripts/npm/node_20.ts")],
+    inject: [join(root, STAND_INS)],
   } satisfies esbuild.BuildOptions;
 }
 
@@ -117,23 +155,28 @@ function modulesForNode(root: string): esbuild.Plugin {
   return {
     name: "modules-of-node",
     setup(build) {
-      // On npm the program is another module; in here it would bring its page along.
       build.onLoad(
-        { filter: /[\\/]server[\\/]mod\.ts$/ },
+        { filter: /[\\/](?:server[\\/]mod|deno_\w+)\.ts$/ },
         async ({ path }) => ({
-          contents: withoutProgram(await Deno.readTextFile(path)),
+          contents: await textOf(root, relative(root, path)),
           loader: "ts",
           resolveDir: dirname(path),
         }),
       );
-      build.onLoad({ filter: /[\\/]deno_\w+\.ts$/ }, ({ path }) => {
-        const contents = SWAPS[path.slice(root.length + 1)];
-        return contents === undefined
-          ? { errors: [{ text: "It is for Deno alone" }] }
-          : { contents, loader: "ts", resolveDir: dirname(path) };
-      });
     },
   };
+}
+
+/** The text of a source, as it is for Node. */
+async function textOf(root: string, source: string): Promise<string> {
+  if (/\bdeno_\w+\.ts$/.test(source)) {
+    const text = SWAPS[source];
+    if (text === undefined) throw new Error(`${source} is for Deno alone`);
+    return text;
+  }
+  const text = await Deno.readTextFile(join(root, source));
+  // On npm the program is another module; in here it would bring its page along.
+  return source === "server/mod.ts" ? withoutProgram(text) : text;
 }
 
 /** The text of a module without what makes it a program when it is run. */

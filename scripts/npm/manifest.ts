@@ -7,7 +7,7 @@
 import { isBuiltin } from "node:module";
 import type { BuiltModule } from "./javascript.ts";
 import { declarationOf } from "./declarations.ts";
-import { OLDEST_NODE } from "./javascript.ts";
+import { moduleOf, OLDEST_NODE } from "./javascript.ts";
 
 /** The part of `deno.json` that the package is made from. */
 export interface DenoConfig {
@@ -17,6 +17,9 @@ export interface DenoConfig {
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
 }
+
+/** What `npx headwater` runs. */
+export const PROGRAM = "scripts/npm/headwater.ts";
 
 /** Entry points that make sense on Deno alone. */
 const DENO_ONLY: ReadonlySet<string> = new Set(["./serve"]);
@@ -57,7 +60,7 @@ export interface Entry {
   readonly name: string;
   /** Its source, in the checkout. */
   readonly source: string;
-  /** Its module, without folder and ending. */
+  /** Its module, in the package. */
   readonly module: string;
 }
 
@@ -65,11 +68,10 @@ export interface Entry {
 export function entriesOf({ exports }: DenoConfig): Entry[] {
   return Object.entries(exports)
     .filter(([name]) => !DENO_ONLY.has(name))
-    .map(([name, path]) => ({
-      name,
-      source: path.replace(/^\.\//, ""),
-      module: name === "." ? "mod" : name.slice("./".length),
-    }));
+    .map(([name, path]) => {
+      const source = path.replace(/^\.\//, "");
+      return { name, source, module: moduleOf(source) };
+    });
 }
 
 /**
@@ -114,11 +116,11 @@ export function toManifest(
     type: "module",
     engines: { node: `>=${OLDEST_NODE}` },
     sideEffects: false,
-    bin: { headwater: "dist/headwater.js" },
+    bin: { headwater: moduleOf(PROGRAM) },
     exports: {
       ...Object.fromEntries(entries.map(({ name, source, module }) => [name, {
         types: `./${declarationOf(source)}`,
-        default: `./dist/${module}.js`,
+        default: `./${module}`,
       }])),
       "./package.json": "./package.json",
     },
@@ -151,7 +153,7 @@ export function loadedWith(
       if (isOurs && !isDynamic) visit(target);
     }
   };
-  visit(`dist/${module}.js`);
+  visit(module);
   return [...loaded];
 }
 

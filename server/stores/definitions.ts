@@ -3,12 +3,28 @@
  *
  * @module
  */
-import type { StoreDefinition } from "./definition.ts";
+import { HeadwaterError } from "../../protocol/errors.ts";
+import { isKey, type StoreDefinition } from "./definition.ts";
 
 /** See the module's documentation. */
 export class Definitions {
   readonly #static = new Map<string, StoreDefinition>();
   readonly #dynamic: StoreDefinition[] = [];
+  readonly #contract: readonly string[];
+
+  /** None yet; `contract` has the names of those that there should be. */
+  constructor(contract: readonly string[] = []) {
+    this.#contract = contract;
+  }
+
+  /** Names of the contract that were not defined. */
+  get missing(): readonly string[] {
+    return this.#contract.filter((name) =>
+      name.endsWith(":*")
+        ? !this.#dynamic.some(({ pattern }) => pattern === name)
+        : !this.#static.has(name)
+    );
+  }
 
   /** Adds one. */
   add(definition: StoreDefinition): void {
@@ -47,6 +63,20 @@ export class Definitions {
       if (isForSome) return true;
     }
     return this.#dynamic.some(({ isForSome }) => isForSome);
+  }
+
+  /** What whoever asks for a store is told where nothing is found for its name. */
+  missingError(name: string): HeadwaterError {
+    const pattern = this.missing.find((missing) =>
+      missing === name ||
+      missing.endsWith(":*") && name.startsWith(missing.slice(0, -1)) &&
+        isKey(name.slice(missing.length - 1))
+    );
+    const message = pattern === undefined
+      ? `No store is defined for the name "${name}"`
+      : `No store is defined for the name "${name}": the contract has "${pattern}", but the server did not create it by createStore()`;
+    const outcome = "notApplied";
+    return new HeadwaterError("store_missing", message, { outcome });
   }
 
   /** What a full name belongs to; the longest prefix wins. */

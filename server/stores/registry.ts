@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { HeadwaterError } from "../../protocol/errors.ts";
 import type { CallScopes } from "../call_scope.ts";
 import type { AtomicWriter } from "../log/atomic_writer.ts";
 import type { FeedItem } from "../log/feed_slot.ts";
@@ -172,7 +171,7 @@ export class StoreRegistry {
   async open(id: StoreId): Promise<Store> {
     const store = await this.#openings.get(id, true);
     if (store) return store;
-    throw missingError(id);
+    throw this.#options.definitions.missingError(id.name);
   }
 
   /** The store, loaded if it exists; undefined if it does not. */
@@ -366,11 +365,6 @@ export class StoreRegistry {
   #definitionOf(id: StoreId): StoreDefinition {
     const definition = this.#options.definitions.find(id.name);
     if (definition) return definition;
-    throw missingError(id);
+    throw this.#options.definitions.missingError(id.name);
   }
-}
-
-function missingError({ name }: StoreId): HeadwaterError {
-  const message = `No store is defined for the name "${name}"`;
-  return new HeadwaterError("store_missing", message);
 }

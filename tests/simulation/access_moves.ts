@@ -122,7 +122,7 @@ async function loseAStoreUnheard(world: World): Promise<void> {
   world.clients.look(person, store);
   await simulation.advance(random.integer(50, 300));
   world.note(`${deaf.name} hears nothing of the KV`);
-  delay(world, deaf, { kinds: ["get", "list"], ms: [20_000, 20_000] });
+  delay(world, deaf, { kinds: ["get", "list"], ms: [12_000, 12_000] });
   await simulation.advance(random.integer(0, 200));
   const { userId } = person;
   access.revoke(other, { userId, level: levelFor("read", store) - 1 });

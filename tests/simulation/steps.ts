@@ -29,12 +29,19 @@ export function delay(
   },
 ): void {
   const { faults } = simulation.kv;
+  let before: typeof faults.spike | undefined;
   server.onKvOperation = (kind, moment) => {
     if (moment !== "asked" || !kinds.includes(kind)) return;
-    const { spike } = faults;
+    // Of two in one turn the second would take the delay for what was there before.
+    if (before === undefined) {
+      before = faults.spike;
+      // The request is sent within this call; others must not be hit.
+      queueMicrotask(() => {
+        faults.spike = before!; // it was set just now
+        before = undefined;
+      });
+    }
     faults.spike = { chance: 1, ms };
-    // The request is sent within this call; others must not be hit.
-    queueMicrotask(() => faults.spike = spike);
   };
 }
 

@@ -5,11 +5,16 @@
  * @module
  */
 import { createClient } from "@headwater/sync/client";
+import { indexedDbStorage } from "@headwater/sync/indexeddb";
 import { app, findCard } from "../contract.ts";
 import { BoardView } from "./board_view.ts";
 import { byId } from "../../elements.ts";
 
-const client = createClient(location.origin.replace(/^http/, "ws"), { app });
+const client = createClient(location.origin.replace(/^http/, "ws"), {
+  app,
+  // What is done offline outlives a reload.
+  storage: indexedDbStorage({ name: "kanban" }),
+});
 const board = client.subscribe("Board", render);
 
 const view = new BoardView(byId("board"), {

@@ -88,17 +88,38 @@ async function build(
   const dist = join(consumer.path, folder, "dist");
   const html = await Deno.readTextFile(join(dist, "index.html"));
   const [, main] = /src="\/assets\/([^"]+)"/.exec(html) ?? [];
-  let [first, all] = [0, 0];
+  const scripts = new Map<string, string>();
   for await (const { name } of Deno.readDir(join(dist, "assets"))) {
     const text = await Deno.readTextFile(join(dist, "assets", name));
     const found = /["'`](node:\w+|@deno\/kv)["'`]/.exec(text);
     if (found) throw new Error(`The page has ${found[1]} in ${name}`);
-    const bytes = gzipSync(text).length;
-    all += bytes;
-    if (name === main) first += bytes;
+    scripts.set(name, text);
   }
+  const sum = (names: Iterable<string>) =>
+    [...names].reduce((sum, name) => sum + gzipped(scripts.get(name)), 0);
+  const first = sum(neededBy(main ?? "", scripts));
+  const all = sum(scripts.keys());
   if (first === 0) throw new Error(`There is no script in\n${html}`);
   return { first, all };
+}
+
+/** A script, and all that it imports before it runs. */
+function neededBy(
+  main: string,
+  scripts: ReadonlyMap<string, string>,
+): Set<string> {
+  const needed = new Set<string>([main]);
+  for (const name of needed) {
+    const imports = (scripts.get(name) ?? "")
+      // Not those of import(), which come later.
+      .matchAll(/(?:\bfrom|\bimport)\s*["'`]\.\/([^"'`]+)["'`]/g);
+    for (const [, path = ""] of imports) needed.add(path);
+  }
+  return needed;
+}
+
+function gzipped(text = ""): number {
+  return gzipSync(text).length;
 }
 
 function shown(bytes: number): string {

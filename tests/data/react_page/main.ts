@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as call from "./call_scenarios.tsx";
 import * as concurrent from "./concurrent_scenarios.tsx";
 import { makeUp, type States, takeOver } from "./server_page.tsx";
 import { play } from "./stage.tsx";
@@ -10,7 +11,7 @@ import * as store from "./store_scenarios.tsx";
 import * as write from "./write_scenarios.tsx";
 import * as zustand from "./zustand_scenarios.tsx";
 
-const scenarios = { ...store, ...write, ...concurrent, ...zustand };
+const scenarios = { ...store, ...write, ...call, ...concurrent, ...zustand };
 const hydrations = { takeOver, makeUp };
 
 /** What the page offers to its test as a global. */
