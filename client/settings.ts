@@ -9,7 +9,6 @@ import type { ClientLimits, ClientOptions } from "./client_options.ts";
 import { type Environment, hostEnvironment } from "./environment.ts";
 import { checkOptions } from "./known_options.ts";
 import { MOST_PENDING } from "./request.ts";
-import type { ClientStorage } from "./storage.ts";
 import type { LoadWriting } from "./writing_port.ts";
 
 /** Options of a client whose host has the part that writes already. */
@@ -32,47 +31,30 @@ export interface Settings {
   readonly undoSteps: number;
 }
 
-/** Whether a value will do, and in words which ones do. */
-type Check = readonly [(value: unknown) => boolean, string];
+// In words that name the types as `typeof` does, which are checked by them.
+const FUNCTION = "a function";
+const OVER_ZERO = "a number over 0";
+const WHOLE = "a whole number over 0";
 
-const isFunction = (value: unknown) => typeof value === "function";
-const isObject = (value: unknown) =>
-  typeof value === "object" && value !== null;
-const FUNCTION: Check = [isFunction, "a function"];
-const MS: Check = [
-  (value) => typeof value === "number" && value > 0,
-  "a number over 0",
-];
-const COUNT: Check = [
-  (value) => Number.isSafeInteger(value) && Number(value) > 0,
-  "an integer over 0",
-];
-
-const OPTIONS: Readonly<Record<keyof Required<ClientOptions>, Check>> = {
-  app: [isObject, "what defineApp() returns"],
-  token: [
-    (value) => typeof value === "string" || isFunction(value),
-    "a string, or a function that gives one",
-  ],
-  reconnect: [(value) => typeof value === "boolean", "true or false"],
-  reconnectDelayMs: MS,
-  reconnectMaxMs: MS,
-  rpcTimeoutMs: MS,
-  limits: [isObject, "an object"],
-  storage: [
-    (value) => isObject(value) && isFunction((value as ClientStorage).load), // an object
-    "a storage, such as indexedDbStorage()",
-  ],
-  WebSocket: [isFunction, "a class"],
-  clock: [isObject, "an object"],
+const OPTIONS: Readonly<Record<keyof Required<ClientOptions>, string>> = {
+  app: "an object, made by defineApp()",
+  token: "a string or a function",
+  reconnect: "a boolean",
+  reconnectDelayMs: OVER_ZERO,
+  reconnectMaxMs: OVER_ZERO,
+  rpcTimeoutMs: OVER_ZERO,
+  limits: "an object",
+  storage: "an object, made by indexedDbStorage()",
+  WebSocket: FUNCTION,
+  clock: "an object",
   random: FUNCTION,
   onWake: FUNCTION,
   reportError: FUNCTION,
 };
 
-const LIMITS: Readonly<Record<keyof Required<ClientLimits>, Check>> = {
-  pendingRequests: COUNT,
-  undoSteps: COUNT,
+const LIMITS: Readonly<Record<keyof Required<ClientLimits>, string>> = {
+  pendingRequests: WHOLE,
+  undoSteps: WHOLE,
 };
 
 /**
@@ -111,14 +93,20 @@ export function toSettings(options: HostedOptions): Settings {
 
 function check<O extends object>(
   options: O,
-  checks: Readonly<Record<keyof O & string, Check>>,
+  known: Readonly<Record<keyof O & string, string>>,
 ): void {
-  checkOptions("make a client", options, checks);
+  checkOptions("make a client", options, known);
   for (const [name, value] of Object.entries(options)) {
-    const [fits, words] = checks[name as keyof O & string]; // it is known
-    if (value === undefined || fits(value)) continue;
+    const words = known[name as keyof O & string]; // it is
+    if (value === undefined || fits(value, words)) continue;
     throw new TypeError(
       `Cannot make a client: ${name} must be ${words}, not ${shown(value)}`,
     );
   }
+}
+
+function fits(value: unknown, words: string): boolean {
+  if (value === null || !words.includes(typeof value)) return false;
+  return typeof value !== "number" ||
+    value > 0 && (words !== WHOLE || Number.isSafeInteger(value));
 }

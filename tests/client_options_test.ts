@@ -14,7 +14,7 @@ const within = <T>(promise: Promise<T>) =>
   inTime(promise, { describe: () => "an answer" });
 
 const wrong: [option: string, value: unknown, message: string][] = [
-  ["reconnect", "no", 'reconnect must be true or false, not "no"'],
+  ["reconnect", "no", 'reconnect must be a boolean, not "no"'],
   [
     "reconnectDelayMs",
     "5",
@@ -25,35 +25,40 @@ const wrong: [option: string, value: unknown, message: string][] = [
   [
     "storage",
     5,
-    "storage must be a storage, such as indexedDbStorage(), not 5",
+    "storage must be an object, made by indexedDbStorage(), not 5",
   ],
   [
     "storage",
     true,
-    "storage must be a storage, such as indexedDbStorage(), not true",
+    "storage must be an object, made by indexedDbStorage(), not true",
   ],
   [
     "storage",
     indexedDbStorage,
-    "storage must be a storage, such as indexedDbStorage(), not a function",
+    "storage must be an object, made by indexedDbStorage(), not a function",
   ],
-  ["app", 5, "app must be what defineApp() returns, not 5"],
+  ["app", 5, "app must be an object, made by defineApp(), not 5"],
   ["random", 5, "random must be a function, not 5"],
-  ["WebSocket", 5, "WebSocket must be a class, not 5"],
+  ["WebSocket", 5, "WebSocket must be a function, not 5"],
   [
     "token",
     5,
-    "token must be a string, or a function that gives one, not 5",
+    "token must be a string or a function, not 5",
   ],
   [
     "token",
     null,
-    "token must be a string, or a function that gives one, not null",
+    "token must be a string or a function, not null",
   ],
   [
     "token",
     {},
-    "token must be a string, or a function that gives one, not an object",
+    "token must be a string or a function, not an object",
+  ],
+  [
+    "limits",
+    { undoSteps: 1.5 },
+    "undoSteps must be a whole number over 0, not 1.5",
   ],
   ["clock", 1, "clock must be an object, not 1"],
   ["onWake", {}, "onWake must be a function, not an object"],
@@ -62,12 +67,12 @@ const wrong: [option: string, value: unknown, message: string][] = [
   [
     "limits",
     { pendingRequests: 0 },
-    "pendingRequests must be an integer over 0, not 0",
+    "pendingRequests must be a whole number over 0, not 0",
   ],
   [
     "limits",
     { undoSteps: "7" },
-    'undoSteps must be an integer over 0, not "7"',
+    'undoSteps must be a whole number over 0, not "7"',
   ],
   [
     "limits",
