@@ -85,6 +85,7 @@ export type {
   Client,
   ClientClock,
   ClientEvents,
+  ClientLimits,
   ClientOptions,
   ClientStatus,
   ClientStorage,

@@ -77,8 +77,20 @@ interface Layout extends DBSchema {
  * @throws {RangeError} If `maxBytes` is not a positive integer.
  */
 export function indexedDbStorage(
-  { name = "headwater", maxBytes = 16 * 2 ** 20 }: IndexedDbOptions = {},
+  options: IndexedDbOptions = {},
 ): ClientStorage {
+  for (const option of Object.keys(options)) {
+    if (option === "name" || option === "maxBytes") continue;
+    throw new TypeError(
+      `Cannot keep anything: there is no option "${option}"; there are name, maxBytes`,
+    );
+  }
+  const { name = "headwater", maxBytes = 16 * 2 ** 20 } = options;
+  if (typeof name !== "string") {
+    throw new TypeError(
+      `Cannot keep anything: name must be a string, not ${typeof name}`,
+    );
+  }
   if (!Number.isSafeInteger(maxBytes) || maxBytes <= 0) {
     throw new RangeError(
       `Cannot keep anything: maxBytes must be a positive integer, not ${maxBytes}`,

@@ -38,6 +38,8 @@ export type ClientStatus =
 
 /** The events that the client itself fires, and what their listeners get. */
 export interface ClientEvents {
+  /** {@linkcode Client.status} is another one; comes before what else tells of it. */
+  status: ClientStatus;
   /** The server has welcomed the client, for the first time or again. */
   connected: { readonly clientId: string };
   /** A connection that was welcomed is gone. */
@@ -53,7 +55,10 @@ export interface ClientEvents {
   };
   /** Something failed that no promise of the user's tells, or a listener threw. */
   error: Error;
-  /** Name of a subscribed store that was deleted on the server. */
+  /**
+   * Name of a subscribed store that was deleted on the server. Its handles are over:
+   * where it is made anew, another `subscribe()` follows that.
+   */
   storeDeleted: string;
 }
 
@@ -145,7 +150,7 @@ export interface Client<A extends App = any> extends Disposable {
   /**
    * Shows the server another token, on the connection that there is and on each one
    * after it. Subscriptions and calls go on; what the user may not see any more fails
-   * with `forbidden`.
+   * with `forbidden`, and is to be subscribed to again once the user may.
    *
    * Resolves when the server has taken it, which it may do at the next connection only;
    * at once where there is none and none is tried. It must belong to the same user: the
@@ -155,6 +160,30 @@ export interface Client<A extends App = any> extends Disposable {
    * Rejects if the server refuses the token, which ends the client's connection until
    * the next `setToken()`, which connects again, or {@linkcode Client.connect}; or with
    * what the function throws. A function is asked once more where what it gave is refused.
+   *
+   * @example Show a newer token, on the connection that there is
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({
+   *   kv: ":memory:",
+   *   authenticate: (_, { token }) => token === "spring" || token === "summer" ? { id: "ada" } : null,
+   * });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`, { token: "spring" });
+   * await client.ready();
+   *
+   * await client.setToken("summer");
+   * await assert.rejects(client.setToken("winter"), /refuses this user/);
+   * assert.equal(client.status, "closed");
+   * await client.setToken("summer"); // connects again
+   * assert.equal(client.status, "connected");
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   setToken(token: TokenSource): Promise<void>;
   /**
@@ -168,6 +197,9 @@ export interface Client<A extends App = any> extends Disposable {
    *
    * `onChange` gets each new state, the first included: once per message of the
    * server however many changes it brings, and never within this call.
+   *
+   * A handle is over when the store is deleted, or its user may not see it any more:
+   * it takes another `subscribe()` when there is something to see again.
    *
    * @throws {HeadwaterError} `bad_name` if the name cannot be a store's.
    * @throws {TypeError} If `onChange` is no function.
@@ -225,6 +257,33 @@ export interface Client<A extends App = any> extends Disposable {
    * @throws {HeadwaterError} `function_missing` if the contract has no such mutator,
    * `invalid` if its schema refuses the arguments.
    * @throws {TypeError} If the mutator is for all of a kind, and no store is named.
+   *
+   * @example Show at once what the server decides
+   * ```ts
+   * import { createClient, defineApp } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const app = defineApp({
+   *   stores: { "Room:*": { initial: { lines: [] as string[] } } },
+   *   mutators: {
+   *     say: {
+   *       store: "Room:*",
+   *       run: (room, line: string) => void room.lines.push(line),
+   *     },
+   *   },
+   * });
+   * const server = createServer({ kv: ":memory:", app });
+   * server.createStore("Room:*", { write: true });
+   * await server.listen({ port: 0 });
+   *
+   * const client = createClient(`ws://localhost:${server.port}`, { app });
+   * await client.mutate("say", "Hello", { store: "Room:1" });
+   * assert.deepEqual(await server.store("Room:1")?.get(), { lines: ["Hello"] });
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   mutate(
     name: IfOpen<A, "mutators", string>,
@@ -242,6 +301,31 @@ export interface Client<A extends App = any> extends Disposable {
    *
    * @throws {TypeError} If `run` returns a promise; what it throws passes through. Then
    * nothing of it is written.
+   *
+   * @example Move one from here to there, or not at all
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({ kv: ":memory:" });
+   * server.createStore("Here", { n: 1 }, { write: true });
+   * server.createStore("There", { n: 0 }, { write: true });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`);
+   * const here = client.subscribe<{ n: number }>("Here");
+   * const there = client.subscribe<{ n: number }>("There");
+   * await Promise.all([here.ready(), there.ready()]);
+   *
+   * await client.batch(() => {
+   *   here.update((draft) => void draft.n--);
+   *   there.update((draft) => void draft.n++);
+   * });
+   * assert.deepEqual([here.getState(), there.getState()], [{ n: 0 }, { n: 1 }]);
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   batch(run: () => void, options?: WriteOptions): Promise<void>;
   /** Listens to what the client says about itself. Returns its undo. */

@@ -11,7 +11,7 @@ import { type BackoffOptions, retryDelayMs } from "./backoff.ts";
 import { Calls } from "./calls.ts";
 import { Credentials, type TokenSource } from "./credentials.ts";
 import { Deferred, rejectedQuietly } from "./deferred.ts";
-import type { ClientClock, Environment } from "./environment.ts";
+import type { ClientClock } from "./environment.ts";
 import type { SubscriptionHandle } from "./handle_api.ts";
 import { Inbox } from "./inbox.ts";
 import { LateWriting } from "./late_writing.ts";
@@ -24,7 +24,7 @@ import {
   type ReconnectorOwner,
 } from "./reconnector.ts";
 import { LONGEST_NAME } from "./request.ts";
-import { type HostedOptions, toSettings } from "./settings.ts";
+import { type HostedOptions, type Settings, toSettings } from "./settings.ts";
 import type { Subscription } from "./subscription.ts";
 import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.ts";
 import type {
@@ -51,10 +51,12 @@ export class HeadwaterClient implements Client {
   #ready = new Deferred<void>();
   #clientId: string | undefined;
   #user: Json | undefined;
+  #toldStatus: ClientStatus = "idle";
   #heardAt: number | undefined;
 
   constructor(options: HostedOptions) {
-    const { environment, backoff, timeoutMs } = toSettings(options);
+    const settings = toSettings(options);
+    const { environment, backoff, timeoutMs, mostPending } = settings;
     this.#clock = environment.clock;
     this.#hasStorage = options.storage !== undefined;
     this.#credentials = new Credentials(options.token);
@@ -63,6 +65,7 @@ export class HeadwaterClient implements Client {
       journal: () => this.#keeper,
       clock: environment.clock,
       timeoutMs,
+      mostPending,
       onDue: () => this.#outgoing.flushSoon(),
       missing: () => {
         const { connection, url } = this.#reconnector;
@@ -94,7 +97,7 @@ export class HeadwaterClient implements Client {
     );
     this.#writing = new LateWriting(
       environment.loadWriting,
-      this.#toWritingOwner(options, environment),
+      this.#toWritingOwner(options, settings),
     );
     this.#calls = new Calls({
       outbox: this.#outbox,
@@ -124,6 +127,7 @@ export class HeadwaterClient implements Client {
     const wasClosed = this.status === "closed";
     this.#reconnector.connect(url);
     if (wasClosed) this.#ready = new Deferred();
+    this.#tellStatus();
   }
 
   ready(): Promise<void> {
@@ -218,9 +222,13 @@ export class HeadwaterClient implements Client {
         this.#outbox.disconnected();
         this.#subscriptions.disconnected();
         this.#ready = new Deferred();
+        this.#tellStatus();
         this.#listeners.emit("disconnected", cause);
       },
-      reconnecting: (next) => this.#listeners.emit("reconnecting", next),
+      reconnecting: (next) => {
+        this.#tellStatus();
+        this.#listeners.emit("reconnecting", next);
+      },
       closed: (error) => this.#closed(error),
       fail: (error) => this.#listeners.emit("error", error),
     };
@@ -228,7 +236,7 @@ export class HeadwaterClient implements Client {
 
   #toWritingOwner(
     { app, storage }: HostedOptions,
-    { clock, random }: Environment,
+    { environment: { clock, random }, undoSteps }: Settings,
   ): WritingOwner {
     // deno-lint-ignore no-this-alias
     const client = this;
@@ -236,6 +244,7 @@ export class HeadwaterClient implements Client {
       clock,
       random,
       storage,
+      undoSteps,
       outbox: this.#outbox,
       mutators: app?.mutators ?? {},
       get closedBy() {
@@ -312,6 +321,7 @@ export class HeadwaterClient implements Client {
     if (!isNew) return;
     this.#subscriptions.connected();
     this.#ready.resolve();
+    this.#tellStatus();
     this.#listeners.emit("connected", { clientId: frame.clientId });
   }
 
@@ -322,9 +332,17 @@ export class HeadwaterClient implements Client {
     if (isDestroyed) this.#keeper?.close();
     this.#outbox.rejectAll(error, { isFinal: isDestroyed });
     this.#ready.rejectQuietly(error);
+    this.#tellStatus();
     if (!isDestroyed) return this.#subscriptions.fail(error);
     this.#subscriptions.destroy(error);
     this.#listeners.clear();
+  }
+
+  #tellStatus(): void {
+    const { status } = this;
+    if (status === this.#toldStatus) return;
+    this.#toldStatus = status;
+    this.#listeners.emit("status", status);
   }
 
   /** Tells the listeners at the end of this tick, as they must not run within a write. */

@@ -8,6 +8,23 @@ import type { TokenSource } from "./credentials.ts";
 import type { ClientClock, WebSocketClass } from "./environment.ts";
 import type { ClientStorage } from "./storage.ts";
 
+/** How much a client takes upon itself. */
+export interface ClientLimits {
+  /**
+   * Calls and writes that may wait for their answer at once. What is over that is
+   * refused by a `LimitError`.
+   *
+   * @default {10000}
+   */
+  pendingRequests?: number | undefined;
+  /**
+   * Own changes of each store that can be taken back; the oldest are forgotten.
+   *
+   * @default {100}
+   */
+  undoSteps?: number | undefined;
+}
+
 /** Options of `createClient()`. */
 export interface ClientOptions<A extends App = App> {
   /**
@@ -45,6 +62,8 @@ export interface ClientOptions<A extends App = App> {
    * @default {10000}
    */
   rpcTimeoutMs?: number | undefined;
+  /** How much it takes upon itself. */
+  limits?: ClientLimits | undefined;
   /**
    * Where writes that are not answered yet, and the last states, outlive the page: the
    * next client with the same storage shows them at once, offline too, and sends what
@@ -60,7 +79,53 @@ export interface ClientOptions<A extends App = App> {
    *   either is told by `error`, once.
    *
    * Use one for each server and user: `handle.getState()` shows what was kept before the
-   * server is asked.
+   * server is asked. Where the server says then that another user is there, what was kept
+   * is dropped, and one `error` tells of it.
+   *
+   * @example A storage that is as good as one of a browser
+   * ```ts
+   * import { type ClientStorage, createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * // What `indexedDbStorage()` of `@headwater/sync/indexeddb` does in a browser.
+   * function memoryStorage(records: Map<string, string>): ClientStorage {
+   *   return {
+   *     maxBytes: 2 ** 20,
+   *     load: () => Promise.resolve(new Map(records)),
+   *     save: (changes) => {
+   *       for (const [key, text] of changes) {
+   *         if (text === undefined) records.delete(key);
+   *         else records.set(key, text);
+   *       }
+   *       return Promise.resolve();
+   *     },
+   *     lock: () => Promise.resolve(() => {}), // one client at a time
+   *     clear: () => Promise.resolve(records.clear()),
+   *   };
+   * }
+   *
+   * const records = new Map<string, string>();
+   * const server = createServer({ kv: ":memory:" });
+   * const note = server.createStore("Note", { text: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const url = `ws://localhost:${server.port}`;
+   * const first = createClient(url, { storage: memoryStorage(records) });
+   * await first.subscribe("Note").ready();
+   * first.destroy();
+   *
+   * // The next one, which has not reached any server yet.
+   * const second = createClient(undefined, { storage: memoryStorage(records) });
+   * const kept = second.subscribe<{ text: string }>("Note");
+   * await kept.ready();
+   * const written = kept.merge({ text: "Made offline" });
+   * second.connect(url);
+   * await written;
+   * assert.deepEqual(await note.get(), { text: "Made offline" });
+   *
+   * second.destroy();
+   * await server.close();
+   * ```
    */
   storage?: ClientStorage | undefined;
   /** The class of the socket, where the runtime has none: that of the package `ws` on Node 20. */

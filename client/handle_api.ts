@@ -60,6 +60,31 @@ export interface SubscriptionHandle<T> {
    * @throws {HeadwaterError} `refused` if there is no state yet, `bad_value` for what
    * cannot be shared, `limit` if too many wait; then nothing is written.
    * @throws {TypeError} If the recipe is no function, or returns a promise.
+   *
+   * @example Write, whatever others write meanwhile; or only if nobody does
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({ kv: ":memory:" });
+   * server.createStore("List", { items: ["a"], title: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`);
+   * const list = client.subscribe<{ items: string[]; title: string }>("List");
+   * await list.ready();
+   *
+   * const written = list.update((draft) => void draft.items.push("b"));
+   * assert.deepEqual(list.getState()?.items, ["a", "b"]); // at once
+   * await written; // committed
+   * const { version } = await list.update((draft) => {
+   *   draft.items[0] = "c"; // refused with `conflict` where others have written
+   * }, { policy: "expectVersion" });
+   * assert.equal(version, list.version);
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   update(
     recipe: (draft: T) => unknown,
@@ -70,6 +95,26 @@ export interface SubscriptionHandle<T> {
   /**
    * Gives some of the state's properties other values, and removes those that are
    * undefined; see {@linkcode SubscriptionHandle.update}.
+   *
+   * @example Give one property another value
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({ kv: ":memory:" });
+   * server.createStore("List", { items: ["a"], title: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`);
+   * const list = client.subscribe<{ items: string[]; title: string }>("List");
+   * await list.ready();
+   *
+   * await list.merge({ title: "Shopping" });
+   * assert.deepEqual(list.getState(), { items: ["a"], title: "Shopping" });
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   merge(partial: Partial<T>, options?: WriteOptions): Promise<ClientWritten>;
   /** Whether there is a change of this client's that can be taken back. */
@@ -83,6 +128,30 @@ export interface SubscriptionHandle<T> {
    * value. Resolves when it is committed; at once, with undefined, where there is none.
    * Rejects with `conflict` if others have changed the same since: that change stays,
    * and the one before it is the next to be taken back.
+   *
+   * @example Take the last own change back, and make it again
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({ kv: ":memory:" });
+   * server.createStore("List", { items: ["a"], title: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`);
+   * const list = client.subscribe<{ items: string[]; title: string }>("List");
+   * await list.ready();
+   *
+   * await list.merge({ title: "Shopping" });
+   * await list.undo();
+   * assert.equal(list.getState()?.title, "");
+   * await list.redo();
+   * assert.equal(list.getState()?.title, "Shopping");
+   * assert.equal(list.canRedo, false);
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   undo(): Promise<ClientWritten | undefined>;
   /** Makes the change again that {@linkcode SubscriptionHandle.undo} took back last. */
@@ -102,6 +171,34 @@ export interface SubscriptionHandle<T> {
    * is or was none). Like `onChange` it is called once per message of the server, and
    * for this client's own writes. A listener with the same `id` on this handle is
    * replaced. Returns its undo.
+   *
+   * @example Hear of one property alone, and of what is made of the state
+   * ```ts
+   * import { createClient } from "@headwater/sync/client";
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * const server = createServer({ kv: ":memory:" });
+   * server.createStore("List", { items: ["a"], title: "" }, { write: true });
+   * await server.listen({ port: 0 });
+   * const client = createClient(`ws://localhost:${server.port}`);
+   * const list = client.subscribe<{ items: string[]; title: string }>("List");
+   * await list.ready();
+   *
+   * const heard: unknown[] = [];
+   * list.listen("title", ({ title }, previous) => heard.push([previous.title, title]), {
+   *   properties: ["title"],
+   * });
+   * list.listen("count", (now, before) => heard.push([before, now]), {
+   *   selector: ({ items }) => items.length,
+   * });
+   * await list.merge({ title: "Shopping" });
+   * await list.update((draft) => void draft.items.push("b"));
+   * assert.deepEqual(heard, [["", "Shopping"], [1, 2]]);
+   *
+   * client.destroy();
+   * await server.close();
+   * ```
    */
   listen(
     id: string,

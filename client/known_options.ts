@@ -14,7 +14,7 @@ import { shown } from "../protocol/shown.ts";
 export function checkOptions<O extends object>(
   action: string,
   options: O,
-  known: Readonly<Record<keyof O & string, true>>,
+  known: Readonly<Record<keyof O & string, unknown>>,
 ): void {
   for (const name of Object.keys(options)) {
     if (Object.hasOwn(known, name)) continue;

@@ -5,12 +5,11 @@
  * @module
  */
 import { copyClean } from "../protocol/copy_clean.ts";
-import { HeadwaterError, LimitError } from "../protocol/errors.ts";
+import { HeadwaterError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/json.ts";
 import { checkFunction } from "../protocol/shown.ts";
 import { Deferred, rejectedQuietly } from "./deferred.ts";
 import { disconnected } from "./reconnector.ts";
-import { MAX_PENDING } from "./request.ts";
 import type { WriteOptions } from "./write_options.ts";
 import type {
   LoadWriting,
@@ -157,8 +156,9 @@ export class LateWriting {
 
   #wait(item: Waiting): void {
     const size = this.#waiting.length + this.#owner.outbox.size + 1;
-    if (size > MAX_PENDING) {
-      const error = new LimitError("write", "pendingCalls", MAX_PENDING, size);
+    try {
+      this.#owner.outbox.checkRoom("write", size);
+    } catch (error) {
       item.reject?.(error);
       throw error;
     }

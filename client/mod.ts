@@ -16,7 +16,7 @@ export type {
   GuessOf,
   MutateArgs,
 } from "./api.ts";
-export type { ClientOptions } from "./client_options.ts";
+export type { ClientLimits, ClientOptions } from "./client_options.ts";
 export type { SubscriptionHandle } from "./handle_api.ts";
 export type { ListenerOptions } from "./state_listeners.ts";
 export type {

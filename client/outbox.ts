@@ -21,7 +21,7 @@ import { OutboxSender } from "./outbox_sender.ts";
 import { type IssuedSession, OutboxSession } from "./outbox_session.ts";
 import {
   type Journal,
-  MAX_PENDING,
+  MOST_PENDING,
   type PendingRequest,
   type Request,
 } from "./request.ts";
@@ -32,6 +32,8 @@ export interface OutboxOptions {
   readonly clock: ClientClock;
   /** How long a call may take. */
   readonly timeoutMs: number;
+  /** Requests that may wait for their answer at once. */
+  readonly mostPending?: number;
   /** Called when {@linkcode Outbox.takeFrames} may have something again. */
   readonly onDue: () => void;
   /** What is missing where nothing is sent: the end of a message. */
@@ -124,18 +126,18 @@ export class Outbox {
     call.answer.rejectQuietly(error);
   }
 
+  /** Refuses to have so many wait at once as are too many. */
+  checkRoom(action: string, size: number): void {
+    const { mostPending = MOST_PENDING } = this.#options;
+    if (size <= mostPending) return;
+    throw new LimitError(action, "pendingRequests", mostPending, size);
+  }
+
   /** Adds a call. */
   add(request: Request, signal?: AbortSignal): PendingRequest {
     signal?.throwIfAborted();
     const { calls, due } = this.queue;
-    if (calls.size >= MAX_PENDING) {
-      throw new LimitError(
-        request.action,
-        "pendingCalls",
-        MAX_PENDING,
-        calls.size + 1,
-      );
-    }
+    this.checkRoom(request.action, calls.size + 1);
     const onAbort = () => {
       this.#cancel(call);
       this.#remove(call);

@@ -10,8 +10,8 @@ import type { Deferred } from "./deferred.ts";
 /** Longer than any server's limit for names; such a frame could end the connection. */
 export const LONGEST_NAME = 4096;
 
-/** Requests that may wait for their answer at once. */
-export const MAX_PENDING = 10_000;
+/** Requests that may wait for their answer at once, unless an option says otherwise. */
+export const MOST_PENDING = 10_000;
 
 /** What a request says of itself when it is sent. */
 export interface Sending {

@@ -4,9 +4,11 @@
  * @module
  */
 import type { BackoffOptions } from "./backoff.ts";
-import type { ClientOptions } from "./client_options.ts";
+import { shown } from "../protocol/shown.ts";
+import type { ClientLimits, ClientOptions } from "./client_options.ts";
 import { type Environment, hostEnvironment } from "./environment.ts";
 import { checkOptions } from "./known_options.ts";
+import { MOST_PENDING } from "./request.ts";
 import type { LoadWriting } from "./writing_port.ts";
 
 /** Options of a client whose host has the part that writes already. */
@@ -23,21 +25,36 @@ export interface Settings {
   readonly backoff: BackoffOptions;
   /** How long a call may take. */
   readonly timeoutMs: number;
+  /** Calls and writes that may wait for their answer. */
+  readonly mostPending: number;
+  /** Changes of a store that can be taken back. */
+  readonly undoSteps: number;
 }
 
-const KNOWN: Readonly<Record<keyof Required<ClientOptions>, true>> = {
-  app: true,
-  token: true,
-  reconnect: true,
-  reconnectDelayMs: true,
-  reconnectMaxMs: true,
-  rpcTimeoutMs: true,
-  storage: true,
-  WebSocket: true,
-  clock: true,
-  random: true,
-  onWake: true,
-  reportError: true,
+// In words that name the types as `typeof` does, which are checked by them.
+const FUNCTION = "a function";
+const OVER_ZERO = "a number over 0";
+const WHOLE = "a whole number over 0";
+
+const OPTIONS: Readonly<Record<keyof Required<ClientOptions>, string>> = {
+  app: "an object, made by defineApp()",
+  token: "a string or a function",
+  reconnect: "a boolean",
+  reconnectDelayMs: OVER_ZERO,
+  reconnectMaxMs: OVER_ZERO,
+  rpcTimeoutMs: OVER_ZERO,
+  limits: "an object",
+  storage: "an object, made by indexedDbStorage()",
+  WebSocket: FUNCTION,
+  clock: "an object",
+  random: FUNCTION,
+  onWake: FUNCTION,
+  reportError: FUNCTION,
+};
+
+const LIMITS: Readonly<Record<keyof Required<ClientLimits>, string>> = {
+  pendingRequests: WHOLE,
+  undoSteps: WHOLE,
 };
 
 /**
@@ -46,21 +63,11 @@ const KNOWN: Readonly<Record<keyof Required<ClientOptions>, true>> = {
  * @throws {TypeError} If an option is not as it must be.
  */
 export function toSettings(options: HostedOptions): Settings {
-  const {
-    reconnectDelayMs = 1_000,
-    reconnectMaxMs = 10_000,
-    rpcTimeoutMs = 10_000,
-  } = options;
-  const durations = { reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs };
   // That of tests is not told.
   const { loadWriting, ...told } = options;
-  checkOptions("make a client", told, KNOWN);
-  for (const [option, ms] of Object.entries(durations)) {
-    if (ms > 0) continue;
-    throw new TypeError(
-      `Cannot make a client: ${option} must be over 0, not ${ms}`,
-    );
-  }
+  check(told, OPTIONS);
+  const { limits = {} } = options;
+  check(limits, LIMITS);
   const host = hostEnvironment();
   const environment = {
     WebSocket: options.WebSocket ?? host.WebSocket,
@@ -71,9 +78,35 @@ export function toSettings(options: HostedOptions): Settings {
     loadWriting: loadWriting ?? host.loadWriting,
   };
   const backoff = {
-    delayMs: reconnectDelayMs,
-    maxMs: reconnectMaxMs,
+    delayMs: options.reconnectDelayMs ?? 1_000,
+    maxMs: options.reconnectMaxMs ?? 10_000,
     random: environment.random,
   };
-  return { environment, backoff, timeoutMs: rpcTimeoutMs };
+  return {
+    environment,
+    backoff,
+    timeoutMs: options.rpcTimeoutMs ?? 10_000,
+    mostPending: limits.pendingRequests ?? MOST_PENDING,
+    undoSteps: limits.undoSteps ?? 100,
+  };
+}
+
+function check<O extends object>(
+  options: O,
+  known: Readonly<Record<keyof O & string, string>>,
+): void {
+  checkOptions("make a client", options, known);
+  for (const [name, value] of Object.entries(options)) {
+    const words = known[name as keyof O & string]; // it is
+    if (value === undefined || fits(value, words)) continue;
+    throw new TypeError(
+      `Cannot make a client: ${name} must be ${words}, not ${shown(value)}`,
+    );
+  }
+}
+
+function fits(value: unknown, words: string): boolean {
+  if (value === null || !words.includes(typeof value)) return false;
+  return typeof value !== "number" ||
+    value > 0 && (words !== WHOLE || Number.isSafeInteger(value));
 }

@@ -119,6 +119,8 @@ export interface WritingOwner {
   readonly clock: ClientClock;
   /** From 0 up to but not 1. */
   readonly random: () => number;
+  /** Own changes of a store that can be taken back. */
+  readonly undoSteps: number;
   /** Where requests wait. */
   readonly outbox: Outbox;
   /** Where writes and states outlive the page. */

@@ -6,6 +6,7 @@
 
 /** What a client tells about itself; an event of the server of such a name is not delivered. */
 export type ClientChannel =
+  | "status"
   | "connected"
   | "disconnected"
   | "reconnecting"
@@ -14,6 +15,7 @@ export type ClientChannel =
 
 /** The same, to look up. */
 export const CLIENT_CHANNELS: ReadonlySet<string> = new Set<ClientChannel>([
+  "status",
   "connected",
   "disconnected",
   "reconnecting",

@@ -476,7 +476,7 @@ Deno.test("call() refuses more than 10,000 calls without an answer", async () =>
   const calls = Array.from({ length: 10_000 }, () => client.call("a"));
   await assert.rejects(client.call("a"), {
     name: "LimitError",
-    limit: "pendingCalls",
+    limit: "pendingRequests",
     allowed: 10_000,
   });
   assert.equal(client.unackedCount, 10_000);

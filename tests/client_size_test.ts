@@ -5,7 +5,7 @@ import { type Chunk, measureClient } from "../scripts/client_size.ts";
 const ROOT = join(import.meta.dirname ?? ".", "..");
 
 /** Gzipped bytes that neither may go over: a little more than there are. */
-const MOST_BASE = 17_700;
+const MOST_BASE = 17_800;
 const MOST_LATE = 23_000;
 
 Deno.test("A page that imports ./client loads little at once, and the rest apart", async () => {

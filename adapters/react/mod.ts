@@ -39,6 +39,7 @@ export type {
   Client,
   ClientClock,
   ClientEvents,
+  ClientLimits,
   ClientOptions,
   ClientStatus,
   ClientStorage,

@@ -127,6 +127,7 @@ export type {
   Client,
   ClientClock,
   ClientEvents,
+  ClientLimits,
   ClientOptions,
   ClientStatus,
   ClientStorage,

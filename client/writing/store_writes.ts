@@ -17,7 +17,7 @@ export class StoreWrites implements Overlay {
   /** The server's state, and how it comes. */
   readonly subscription: Subscription;
   /** What was written here and can be taken back. */
-  readonly undo = new UndoStack();
+  readonly undo: UndoStack;
   #pending: Pending | undefined;
   /** Entries that the next frame contains. */
   #landed = 0;
@@ -26,8 +26,9 @@ export class StoreWrites implements Overlay {
   /** What a write was made on that was refused last. */
   #refusedOn: Replicated | undefined;
 
-  constructor(subscription: Subscription) {
+  constructor(subscription: Subscription, undoSteps: number) {
     this.subscription = subscription;
+    this.undo = new UndoStack(undoSteps);
   }
 
   /** Full name of the store. */

@@ -15,14 +15,12 @@ import {
 } from "../../protocol/value.ts";
 import { PendingEntry, type Step } from "./pending_entry.ts";
 
-/** So many changes can be taken back. */
-const MOST_CHANGES = 100;
-
 /** Puts an entry into the queue. */
 export type UndoWriter<R> = (entry: PendingEntry) => R;
 
 /** Own changes of one store that can be taken back, and those that were. */
 export class UndoStack {
+  readonly #most: number;
   readonly #done: PendingEntry[][] = [];
   readonly #undone: PendingEntry[][] = [];
   /** That of the last change. */
@@ -32,6 +30,11 @@ export class UndoStack {
     PendingEntry,
     { readonly from: PendingEntry[][]; readonly group: PendingEntry[] }
   >();
+
+  /** So many changes can be taken back. */
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   /** Whether there is something to take back. */
   get canUndo(): boolean {
@@ -51,7 +54,7 @@ export class UndoStack {
     if (last && batch && batch === this.#batch) last.push(entry);
     else this.#done.push([entry]);
     this.#batch = batch;
-    if (this.#done.length > MOST_CHANGES) this.#done.shift();
+    if (this.#done.length > this.#most) this.#done.shift();
   }
 
   /** A write was refused: there is nothing to take back, or as much as before. */

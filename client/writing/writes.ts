@@ -260,7 +260,9 @@ export class Writes implements Writing {
   #of(subscription: Subscription): StoreWrites {
     const known = this.#stores.get(subscription);
     if (known) return known;
-    const store = subscription.overlay = new StoreWrites(subscription);
+    const { undoSteps } = this.#owner;
+    const store = new StoreWrites(subscription, undoSteps);
+    subscription.overlay = store;
     this.#stores.set(subscription, store);
     return store;
   }
