@@ -218,7 +218,7 @@ export class Handle<T> implements SubscriptionHandle<T>, AnyHandle {
   ): Promise<ClientWritten> {
     if (this.#lastSeen) throw unsubscribed(this.name);
     const store = this.#subscription;
-    if (!store.current) throw notHereError(this.name);
+    if (!store.current) throw store.error ?? notHereError(this.name);
     return this.#owner.writing().run((writing) => write(writing, store));
   }
 

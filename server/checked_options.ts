@@ -177,6 +177,11 @@ function checkPathAndHeartbeat(
       `${action}: path must begin with "/", found ${shown(path)}`,
     );
   }
+  if (path !== undefined && /[?#]/.test(path)) {
+    throw new RangeError(
+      `${action}: path must be without "?" and "#", found ${shown(path)}`,
+    );
+  }
 }
 
 function checkLimit(action: string, name: string, value: unknown): void {

@@ -100,7 +100,12 @@ export interface ListenOptions {
   readonly host?: string;
   /** The one path that takes sockets. @default any */
   readonly path?: string;
-  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  /**
+   * How often a client must be heard, in milliseconds; 0: never. One for all sockets of
+   * the server: of several that are named, the last.
+   *
+   * @default 30000
+   */
   readonly heartbeatMs?: number;
   /** Certificate chain, PEM. */
   readonly cert?: string;
@@ -138,7 +143,12 @@ export interface AttachOptions {
    * @default any
    */
   readonly path?: string;
-  /** How often a client must be heard, in milliseconds; 0: never. @default 30000 */
+  /**
+   * How often a client must be heard, in milliseconds; 0: never. One for all sockets of
+   * the server: of several that are named, the last.
+   *
+   * @default 30000
+   */
   readonly heartbeatMs?: number;
 }
 

@@ -408,7 +408,7 @@ export class Server<A extends App = any> {
    */
   async listen(options: ListenOptions = {}): Promise<void> {
     checkListenOptions(options);
-    const { heartbeatMs = 30_000 } = options;
+    const { heartbeatMs } = options;
     if (this.#closed) {
       throw new TypeError("Cannot listen: the server is closed");
     }
@@ -418,7 +418,7 @@ export class Server<A extends App = any> {
         : "the server is about to listen";
       throw new TypeError(`Cannot listen twice: ${where}`);
     }
-    this.#parts.connections.heartbeatMs = heartbeatMs;
+    this.#beatEvery(heartbeatMs);
     this.#listening = this.#listen(options);
     try {
       this.#listener = await this.#listening;
@@ -427,6 +427,7 @@ export class Server<A extends App = any> {
       this.#listening = undefined;
       throw error;
     }
+    this.#refuseClosed("listen");
   }
 
   /**
@@ -461,16 +462,29 @@ export class Server<A extends App = any> {
     options: AttachOptions = {},
   ): Promise<void> {
     checkAttachOptions(httpServer, options);
-    const { path, heartbeatMs = 30_000 } = options;
+    const { path, heartbeatMs } = options;
     if (this.#closed) {
       throw new TypeError("Cannot attach: the server is closed");
     }
-    this.#parts.connections.heartbeatMs = heartbeatMs;
+    this.#beatEvery(heartbeatMs);
     const attaching = this.#attach(httpServer, path);
     this.#attachments.add(attaching);
     // What could not be attached needs no end.
     attaching.catch(() => this.#attachments.delete(attaching));
     await attaching;
+    this.#refuseClosed("attach");
+  }
+
+  /** Who names none leaves it as it is: it may be another's of the same server. */
+  #beatEvery(heartbeatMs: number | undefined): void {
+    if (heartbeatMs === undefined) return;
+    this.#parts.connections.heartbeatMs = heartbeatMs;
+  }
+
+  /** What was opened meanwhile is closed with the server, and takes nobody. */
+  #refuseClosed(action: string): void {
+    if (!this.#closed) return;
+    throw new TypeError(`Cannot ${action}: the server was closed meanwhile`);
   }
 
   /** The port that the server listens on. */

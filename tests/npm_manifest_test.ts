@@ -64,7 +64,7 @@ Deno.test("toManifest() has entry points, dependencies that are used, and option
     "@msgpack/msgpack": "^3.1.3",
     "mutative": "2.0.0",
   });
-  assert.deepEqual(manifest["peerDependencies"], { ws: "^8.18.0" });
+  assert.deepEqual(manifest["peerDependencies"], { ws: "^8.19.0" });
   assert.deepEqual(manifest["peerDependenciesMeta"], {
     ws: { optional: true },
   });

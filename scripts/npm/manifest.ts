@@ -46,7 +46,7 @@ const DEPENDENCIES: ReadonlySet<string> = new Set([
 const OPTIONAL_PEERS: Readonly<Record<string, string>> = {
   "@deno/kv": "~0.14.0",
   "react": ">=19",
-  "ws": "^8.18.0",
+  "ws": "^8.19.0",
   "yjs": "^13.6.0",
   "zustand": "^5.0.0",
 };
