@@ -173,13 +173,16 @@ Deno.test("answerSubscription() gives a snapshot where the log does not reach ba
     tokens.push(node.token("Counter"));
   }
   await until(() => node.loaded("Counter").isIdle);
-  const { floor } = await headOf(kv);
-  assert.ok(floor > 3);
+  await until(async () => (await headOf(kv)).floor > 3);
   await using fresh = await openCounter(kv);
   for (const token of tokens) {
+    // It may rise still, on a machine that is slow.
+    const before = (await headOf(kv)).floor;
     const { type } = await fresh.answer("Counter", token);
+    const after = (await headOf(kv)).floor;
     // The entry that made the token's version has to be there to prove it.
-    assert.equal(type, token.version > floor ? "resume" : "snap");
+    if (type === "resume") assert.ok(token.version > before);
+    else assert.ok(type === "snap" && token.version <= after);
   }
 });
 
