@@ -190,6 +190,12 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
         find: "if (first < 0) return;",
         replace: "if (first < Infinity) return;",
       },
+      // What its patch leads to is compared, too, before it is kept.
+      {
+        file: "client/writing/pending.ts",
+        find: "(before !== state && !meansTheSame(patch, before, state));",
+        replace: "(before !== state && patch.length === 0);",
+      },
     ],
   },
   {
