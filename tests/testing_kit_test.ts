@@ -256,6 +256,25 @@ Deno.test("SimulatedNetwork: a connection that died silently is noticed by the h
   await simulation.until(client.ready());
 });
 
+Deno.test("Simulation.heal() keeps the order of what came to who slept, and what was held back", async () => {
+  await using simulation = createSimulation();
+  const seen: string[] = [];
+  const { clock } = await simulation.startServer((server) => {
+    server.handle("note", (word: string) => void seen.push(word));
+  });
+  const { client, links } = simulation.createClient();
+  await simulation.until(client.ready());
+  const first = client.call("note", "first");
+  clock.suspend();
+  await simulation.advance(10);
+  for (const link of links) link.up.stall();
+  const second = client.call("note", "second");
+  await simulation.advance(10);
+  simulation.heal();
+  await simulation.until(Promise.all([first, second]));
+  assert.deepEqual(seen, ["first", "second"]);
+});
+
 Deno.test("SimulatedNetwork: a link that is slow holds bytes in its sender's buffer", async () => {
   await using simulation = createSimulation();
   await simulation.startServer(defineCounter);

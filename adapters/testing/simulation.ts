@@ -231,11 +231,12 @@ export class Simulation implements AsyncDisposable {
    * whoever is suspended. Clocks that have jumped stay where they are.
    */
   heal(): void {
-    this.network.heal();
-    this.kv.faults.heal();
+    // What has reached them while they slept comes before what was held back since.
     for (const { clock } of [...this.#servers, ...this.#clients]) {
       clock.resume();
     }
+    this.network.heal();
+    this.kv.faults.heal();
   }
 
   /**

@@ -56,7 +56,11 @@ export class ClientAnswers {
   }
 
   /** What is taken back, and made again, is one's own. */
-  checkUndo({ name, own }: Person, store: string, version: number): void {
+  checkUndo(
+    { name, own, running }: Person,
+    store: string,
+    version: number,
+  ): void {
     const { truth } = this.#world;
     const { lives } = truth.of(store);
     const [life] = lives;
@@ -64,6 +68,9 @@ export class ClientAnswers {
     const before = life.states[version - 1 - life.base];
     const after = life.states[version - life.base];
     if (!before || !after) return;
+    // What changes nothing is told the version that there is, whoever has made that.
+    const author = life.authors[version - life.base];
+    if (author !== running.client.clientId) return;
     const tags = own.tagsOf(store);
     const changed = [before, after].flatMap(({ writes }) => Object.keys(writes))
       .filter((tag) => before.writes[tag] !== after.writes[tag]);

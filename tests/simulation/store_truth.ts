@@ -33,6 +33,8 @@ export interface Life {
   readonly states: Ledger[];
   /** When each of them was committed. */
   readonly timesMs: number[];
+  /** The client that made each of them, if it was one. */
+  readonly authors: (string | undefined)[];
   writer: string;
   /** The log holds what was written above it. */
   floor: number;
@@ -186,6 +188,7 @@ export class StoreTruth {
       ...before,
       states,
       timesMs: before.timesMs.slice(0, states.length),
+      authors: before.authors.slice(0, states.length),
       writer: head.writer,
       floor: head.floor,
       isOver: false,
@@ -202,6 +205,7 @@ export class StoreTruth {
     life.states.push(state);
     const madeMs = this.#nowMs();
     life.timesMs.push(madeMs);
+    life.authors.push(mutation.author);
     if (state.items !== before.items) this.#compare(before, state);
     const version = life.base + life.states.length - 1;
     const { origin } = mutation;

@@ -151,6 +151,7 @@ export class Truth {
       base,
       states: [state],
       timesMs: [this.#nowMs()],
+      authors: [undefined],
       writer,
       floor: 0,
       isOver: false,
