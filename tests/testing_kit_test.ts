@@ -262,12 +262,13 @@ Deno.test("Simulation.heal() keeps the order of what came to who slept, and what
   const { clock } = await simulation.startServer((server) => {
     server.handle("note", (word: string) => void seen.push(word));
   });
-  const { client, links } = simulation.createClient();
+  const person = simulation.createClient();
+  const { client } = person;
   await simulation.until(client.ready());
   const first = client.call("note", "first");
   clock.suspend();
   await simulation.advance(10);
-  for (const link of links) link.up.stall();
+  for (const link of person.links) link.up.stall();
   const second = client.call("note", "second");
   await simulation.advance(10);
   simulation.heal();
