@@ -54,6 +54,13 @@ export const WRITE_MUTANTS: readonly Mutant[] = [
         find: "if (epoch !== context.epoch) return undefined;",
         replace: "void epoch;",
       },
+      // It is asked for before, too.
+      {
+        file: "server/write_parts.ts",
+        find:
+          'life: meansLife && write.epoch !== "" ? write.epoch : undefined,',
+        replace: "life: void meansLife,",
+      },
     ],
   },
   {
