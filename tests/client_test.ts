@@ -81,7 +81,7 @@ Deno.test("createClient(), call() and writes refuse options that there are not, 
     {
       name: "TypeError",
       message:
-        'Cannot make a client: there is no option "reconect"; there are app, token, reconnect, reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs, storage, WebSocket, clock, random, onWake, reportError',
+        'Cannot make a client: there is no option "reconect"; there are app, token, reconnect, reconnectDelayMs, reconnectMaxMs, rpcTimeoutMs, limits, storage, WebSocket, clock, random, onWake, reportError',
     },
   );
   const { client, socket } = await openClient();
