@@ -27,6 +27,23 @@ export interface StateRules {
    * Makes the present shape out of a copy of a state that was stored with
    * version `from`. Synchronous; may run more than once, and takes effect once,
    * as a version of the store. Where it throws the stored state stays as it was.
+   *
+   * @example A text becomes a list of lines
+   * ```ts
+   * import { defineApp } from "@headwater/sync/client";
+   *
+   * defineApp({
+   *   stores: {
+   *     Notes: {
+   *       initial: { lines: [] as string[] },
+   *       version: 2, // it was `{ text: string }` in version 1
+   *       migrate: (state) => ({
+   *         lines: (state as { text: string }).text.split("\\n"),
+   *       }),
+   *     },
+   *   },
+   * });
+   * ```
    */
   migrate?(state: unknown, from: number): object;
 }

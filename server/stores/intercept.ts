@@ -40,6 +40,22 @@ export interface InterceptContext<T> {
  *   under an `id`, tells its listeners of `error`, and the client gets the id, and the
  *   message unless there is `maskErrors`, or the store has a `view`.
  * - It is synchronous, and may run more than once for a write.
+ *
+ * @example A bid below the highest counts as nothing, and one above the limit as that
+ * ```ts
+ * import { createServer } from "@headwater/sync/server";
+ * import assert from "node:assert/strict";
+ *
+ * await using server = createServer({ kv: ":memory:" });
+ * const auction = server.createStore("Auction", { bid: 0 }, {
+ *   write: true,
+ *   intercept: ({ bid = 0 }, { state }) =>
+ *     bid > state.bid ? { bid: Math.min(bid, 1_000) } : null,
+ * });
+ * await auction.set({ bid: 5_000 });
+ * assert.deepEqual(await auction.get(), { bid: 1_000 });
+ * await assert.rejects(auction.set({ bid: 10 }), { code: "refused" });
+ * ```
  */
 export type Interceptor<T> = (
   updates: Partial<T>,

@@ -210,6 +210,22 @@ export class StaticStore<T> extends StoreHandle<T> {
    * there is no new version. Within a function it applies once, like any write.
    * It takes no time, as {@linkcode StaticStore.at} does.
    *
+   * @example Back to where it was
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   * import assert from "node:assert/strict";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * const plan = server.createStore("Plan", { title: "Ship it" });
+   * const { version } = await plan.set({ title: "Wait" });
+   * assert.deepEqual(await plan.at(version - 1), { title: "Ship it" });
+   * assert.deepEqual(await plan.diff(version - 1, version), [
+   *   { op: "replace", path: "/title", value: "Wait" },
+   * ]);
+   * await plan.restore(version - 1);
+   * assert.deepEqual(await plan.get(), { title: "Ship it" });
+   * ```
+   *
    * @throws {HeadwaterError} As {@linkcode StaticStore.at} and
    * {@linkcode StaticStore.update}; `refused` if the store was migrated since.
    */

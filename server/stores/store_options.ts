@@ -93,6 +93,17 @@ export interface StoreOptions<T = Record<string, unknown>> extends StateRules {
   /**
    * Asked whenever a subscriber has left, with how many are left on all servers, and
    * when the store was created: where it returns true, the store is deleted.
+   *
+   * @example A room ends with its last guest, or after a day
+   * ```ts
+   * import { createServer } from "@headwater/sync/server";
+   *
+   * await using server = createServer({ kv: ":memory:" });
+   * server.createStore("Room:*", { lines: [] as string[] }, {
+   *   ttlMs: 24 * 60 * 60 * 1000,
+   *   selfDestruct: (clientsLeft) => clientsLeft === 0,
+   * });
+   * ```
    */
   readonly selfDestruct?: SelfDestruct;
   /** How much of the past is kept. @default 1,000 versions, 7 days, 16 MiB, whichever is least */
