@@ -13,7 +13,7 @@
  * - `Infinity` turns off `callsPerConnection`, `connections`, `connectionsPerAddress`,
  *   `idleMs`, `queuedMutations`, `stallMs` and `subscriptionsPerConnection`.
  * - Others that errors name cannot be changed, and the error says so: `answerBytes`,
- *   `changesPerTransaction`, `history`, `joinedBytes`, `pendingCalls`,
+ *   `changesPerTransaction`, `history`, `joinedBytes`,
  *   `storesPerTransaction`, `transactionBytes`, `userBytes`, `writesPerBatch` and
  *   `writesPerCall`.
  */
@@ -81,7 +81,6 @@ export interface Limits {
  * - `changesPerTransaction`, `storesPerTransaction` and `transactionBytes`.
  * - `history`: entries of one page of a history.
  * - `joinedBytes`: a message that came in parts.
- * - `pendingCalls`: calls and writes of a client that wait for their answers.
  * - `userBytes`: what `authenticate` returns.
  * - `writesPerBatch`: writes of a client that are sent together.
  * - `writesPerCall`: writes of one call to one store.
@@ -91,7 +90,6 @@ export const FIXED_LIMITS: ReadonlySet<string> = new Set([
   "changesPerTransaction",
   "history",
   "joinedBytes",
-  "pendingCalls",
   "storesPerTransaction",
   "transactionBytes",
   "userBytes",

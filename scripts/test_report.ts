@@ -44,3 +44,11 @@ function unescapeXml(text: string): string {
     .replaceAll("&quot;", '"').replaceAll("&apos;", "'")
     .replaceAll("&amp;", "&");
 }
+
+/** Files that an error has ended which no test caught, as the output of \`deno test\` tells. */
+export function uncaughtFiles(output: string): string[] {
+  // deno-lint-ignore no-control-regex
+  const plain = output.replaceAll(/\x1b\[[\d;]*m/g, "");
+  const lines = plain.matchAll(/^Uncaught error from (\S+) FAILED$/gm);
+  return [...new Set([...lines].map(([, file = ""]) => file))];
+}

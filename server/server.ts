@@ -427,7 +427,6 @@ export class Server<A extends App = any> {
       this.#listening = undefined;
       throw error;
     }
-    this.#refuseClosed("listen");
   }
 
   /**
@@ -472,19 +471,12 @@ export class Server<A extends App = any> {
     // What could not be attached needs no end.
     attaching.catch(() => this.#attachments.delete(attaching));
     await attaching;
-    this.#refuseClosed("attach");
   }
 
   /** Who names none leaves it as it is: it may be another's of the same server. */
   #beatEvery(heartbeatMs: number | undefined): void {
     if (heartbeatMs === undefined) return;
     this.#parts.connections.heartbeatMs = heartbeatMs;
-  }
-
-  /** What was opened meanwhile is closed with the server, and takes nobody. */
-  #refuseClosed(action: string): void {
-    if (!this.#closed) return;
-    throw new TypeError(`Cannot ${action}: the server was closed meanwhile`);
   }
 
   /** The port that the server listens on. */

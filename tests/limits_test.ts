@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { LimitError } from "../protocol/errors.ts";
 import { DEFAULT_LIMITS, FIXED_LIMITS } from "../protocol/limits.ts";
 
-/** An option of the client's storage, and none of a server. */
-const CLIENT_OPTIONS = ["maxBytes"];
+/** Options of the client and its storage, and none of a server. */
+const CLIENT_OPTIONS = ["maxBytes", "pendingRequests"];
 /** Where the name is a variable: the codec's, whose type has names of limits alone. */
 const VARIABLES = ["limit.name"];
 

@@ -68,6 +68,20 @@ Deno.test("the test command runs a file again whose test failed, and says that i
   });
 });
 
+Deno.test("the test command runs a file again that an uncaught error has ended", async () => {
+  const text = `
+    const counter = Deno.env.get("TMPDIR") + "/count"; // where it may write
+    Deno.test("always", async () => {
+      await Deno.writeTextFile(counter, "x", { append: true });
+      const isFirst = (await Deno.readTextFile(counter)).length === 1;
+      if (isFirst) setTimeout(() => { throw new Error("late"); });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    });`;
+  const { code, last } = await runTests(text);
+  assert.equal(code, 0);
+  assert.match(last, /, 0 failed, \d flaky$/);
+});
+
 Deno.test("the test command fails where a test fails twice, or cannot be loaded", async () => {
   assert.deepEqual(await runTests(failsTimes(2)), {
     code: 1,
