@@ -152,7 +152,7 @@ export interface AttachOptions {
   readonly heartbeatMs?: number;
 }
 
-/** What `Deno.serve` tells about a request. */
+/** What a host tells about a request. */
 export interface RequestInfo {
   /** The peer. */
   readonly remoteAddr?: object;

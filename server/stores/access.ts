@@ -14,6 +14,7 @@ import { noteWritten, NumberedWrites } from "./numbered_writes.ts";
 import type { Creation } from "./opener.ts";
 import type { StoreRegistry } from "./registry.ts";
 import { isUnreadable } from "./removal.ts";
+import { refuseFailure } from "./opener.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
 
@@ -97,7 +98,7 @@ export class StoreAccess {
     let store = await registry.find(id);
     if (store && !store.isLife(life)) {
       // Another server may have begun a life that this one has not heard of.
-      await store.check();
+      await refuseFailure(id, store.check());
       // What is written to one that is about to end is refused, and tried again.
       if (store.isGone) return store;
       if (store.ended) store = await registry.find(id);

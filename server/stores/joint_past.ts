@@ -10,6 +10,7 @@ import { pause } from "../log/patience.ts";
 import type { Clock, Random } from "../ports.ts";
 import { lateError } from "./joint_error.ts";
 import type { JointPart, JointWritten } from "./joint_part.ts";
+import { refuseFailure } from "./opener.ts";
 import { type Seat, seatOf } from "./joint_seats.ts";
 import { repeat } from "./refused_write.ts";
 import type { Store } from "./store.ts";
@@ -72,7 +73,8 @@ export class JointPast {
     for (const part of parts) {
       const { id, source } = part;
       const store = await this.#options.find(id);
-      await store?.check();
+      // The KV's own error would pass for a refusal of what was made.
+      if (store) await refuseFailure(id, store.check());
       if (store?.ended || store?.isGone) return undefined;
       // Asked last: what is not in this life was in one that had ended before it was looked for.
       const recorded = store?.held.find(source) ?? await past(part);
